@@ -1,0 +1,62 @@
+"""Encoding: named columns of a reply to bytes of any content type.
+
+Libraries are imported where they are used: protobuf and orjson are for the types that need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recordio.content_types import CSV, JSON, JSON_LINES, RECORDIO, ContentType, UnsupportedContentType
+from recordio.errors import AlgorithmError
+
+REPLIES = (JSON, JSON_LINES, CSV, RECORDIO)
+
+
+def encode(
+    columns: Mapping[str, NDArray[Any]], content_type: ContentType | str, envelope: str = "predictions"
+) -> bytes:
+    """A reply, one entry for each record, in order.
+
+    Numbers are written as floats, also those that count or name something, and a float32 as the float64 it equals.
+
+    columns    name to (records,) or (records, n), as many records each
+    returns    JSON: {envelope: [{name: number or list}]}; JSON Lines: those objects, one a line; CSV: all numbers of a
+               record joined by commas, one record a line, no names; RecordIO: a Record whose label maps name to a
+               float32 tensor. Lines have no newline after the last: AssembleWith=Line adds it.
+    Raises UnsupportedContentType for other types, and AlgorithmError when a number is nan or infinite.
+    """
+    kind = ContentType.parse(content_type).type
+    if kind not in REPLIES:
+        raise UnsupportedContentType(f"content-type {kind[:100]} not supported")
+    dtype = np.float32 if kind == RECORDIO else np.float64
+    with np.errstate(over="ignore"):
+        tables = {name: np.asarray(column).astype(dtype) for name, column in columns.items()}
+    for name, table in tables.items():
+        if not (finite := np.isfinite(table)).all():
+            raise AlgorithmError(f"{name} of record {np.argwhere(~finite)[0, 0]} is not a finite {np.dtype(dtype)}")
+
+    if kind == RECORDIO:
+        from recordio.writing import write_labels
+
+        body = BytesIO()
+        write_labels(body, {name: _two_axes(table) for name, table in tables.items()})
+        return body.getvalue()
+    if kind == CSV:
+        matrix = np.concatenate([_two_axes(table) for table in tables.values()], axis=1)
+        return "\n".join(",".join(map(repr, record)) for record in matrix.tolist()).encode()
+
+    import orjson
+
+    values = zip(*(table.tolist() for table in tables.values()), strict=True)
+    records = [dict(zip(tables, record, strict=True)) for record in values]
+    return orjson.dumps({envelope: records}) if kind == JSON else b"\n".join(map(orjson.dumps, records))
+
+
+def _two_axes(table: NDArray[Any]) -> NDArray[Any]:
+    return table[:, np.newaxis] if table.ndim == 1 else table

@@ -1,0 +1,86 @@
+"""Streams: bytes as they come."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Protocol
+
+from recordio.errors import DataError
+
+PIECE = 2**20  # bytes asked for at once: several times what a pipe holds, and small beside any batch
+
+# Beside UTF-8. Not all that Python knows: its codecs also unpack zip files.
+CHARSETS = ("utf-16", "utf-16-le", "utf-16-be", "iso8859-1", "cp1252")
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+Source = bytes | bytearray | memoryview | str | PathLike[str] | Readable
+
+
+def pieces(source: Source, size: int = PIECE) -> Iterator[bytes]:
+    """The bytes of a source in pieces of at most `size`, each as soon as it is there.
+
+    source   bytes, a path, or a file object whose `read` may return less than it is asked for
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        view = memoryview(source).cast("B")
+        if len(view) <= size:
+            yield bytes(view)
+        else:
+            yield from (bytes(view[start : start + size]) for start in range(0, len(view), size))
+    elif isinstance(source, str | PathLike):
+        # Unbuffered: a read of a pipe then returns what is there instead of waiting for `size` bytes.
+        with Path(source).open("rb", buffering=0) as file:
+            yield from pieces(file, size)
+    else:
+        # A buffered reader's `read` waits for `size` bytes, its `read1` doesn't.
+        read = getattr(source, "read1", source.read)
+        while piece := read(size):
+            yield piece
+
+
+def lines(stream: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """Whole lines, as many at once as each piece completes. The last line may lack its newline."""
+    tail: list[bytes] = []
+    size = 0
+    for piece in stream:
+        cut = piece.rfind(b"\n") + 1
+        if cut:
+            yield b"".join([*tail, piece[:cut]])
+            tail, size = [], 0
+        tail.append(piece[cut:])
+        size += len(piece) - cut
+        if size > limit:
+            raise DataError(f"got a line of more than {limit} bytes; is this text?")
+    if size:
+        yield b"".join(tail)
+
+
+def as_utf8(stream: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """Text in UTF-8, without a byte order mark. UTF-8 itself passes as it is; whoever reads it finds its faults."""
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        name = ""
+    if name in ("utf-8", "ascii"):
+        start = b""
+        while len(start) < len(codecs.BOM_UTF8) and (piece := next(stream, b"")):
+            start += piece
+        yield start.removeprefix(codecs.BOM_UTF8)
+        yield from stream
+        return
+    if name not in CHARSETS:
+        raise DataError(f"got charset {encoding[:40]!r}, expected one of utf-8, {', '.join(CHARSETS)}")
+    decoder = codecs.getincrementaldecoder(name)()
+    try:
+        for piece in stream:
+            yield decoder.decode(piece).encode()
+        yield decoder.decode(b"", final=True).encode()
+    except UnicodeError as error:
+        raise DataError(f"got bytes that are not {name}: {error}") from None

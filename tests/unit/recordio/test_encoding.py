@@ -1,0 +1,77 @@
+"""Replies, as the original's clients read them."""
+
+import json
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from recordio import AlgorithmError, UnsupportedContentType, encode, records
+from recordio.protobuf import Record
+
+COLUMNS = {
+    "closest_cluster": np.array([1, 0]),
+    "distance_to_cluster": np.array([23.40593910217285, 3], np.float32),
+    "score": np.array([[0.5, 1e-7], [1e16, -2]]),
+}
+
+
+def test_json() -> None:
+    assert json.loads(encode(COLUMNS, "application/json")) == {
+        "predictions": [
+            {"closest_cluster": 1.0, "distance_to_cluster": 23.40593910217285, "score": [0.5, 1e-7]},
+            {"closest_cluster": 0.0, "distance_to_cluster": 3.0, "score": [1e16, -2.0]},
+        ]
+    }
+    assert encode({"score": np.ones(1)}, "application/json", "scores") == b'{"scores":[{"score":1.0}]}'
+
+
+def test_json_lines_have_no_newline_at_the_end() -> None:
+    assert encode({"score": np.array([1, 2])}, "application/jsonlines") == b'{"score":1.0}\n{"score":2.0}'
+
+
+def test_csv() -> None:
+    assert encode(COLUMNS, "text/csv; verbose=true") == b"1.0,23.40593910217285,0.5,1e-07\n0.0,3.0,1e+16,-2.0"
+
+
+def test_recordio() -> None:
+    found = [Record.FromString(payload) for payload in records(encode(COLUMNS, "application/x-recordio-protobuf"))]
+    assert len(found) == 2
+    for row, record in enumerate(found):
+        assert not record.features
+        assert sorted(record.label) == sorted(COLUMNS)
+        for name, column in COLUMNS.items():
+            tensor = record.label[name].float32_tensor
+            assert_array_equal(tensor.values, np.atleast_1d(column[row]).astype(np.float32))
+            assert not tensor.keys
+            assert not tensor.shape
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        ("application/json", b'{"predictions":[]}'),
+        ("application/jsonlines", b""),
+        ("text/csv", b""),
+        ("application/x-recordio-protobuf", b""),
+    ],
+)
+def test_no_records(content_type: str, expected: bytes) -> None:
+    assert encode({"score": np.empty(0), "projection": np.empty((0, 3))}, content_type) == expected
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/jsonlines", "text/csv", "recordio-protobuf"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_replies_are_finite(content_type: str, value: float) -> None:
+    with pytest.raises(AlgorithmError, match=r"^score of record 1 is not a finite float"):
+        encode({"score": np.array([[0, 1], [2, value]])}, content_type)
+
+
+def test_recordio_holds_float32() -> None:
+    with pytest.raises(AlgorithmError, match=r"^score of record 0 is not a finite float32$"):
+        encode({"score": np.array([1e300])}, "recordio-protobuf")
+
+
+def test_unsupported_content_type() -> None:
+    with pytest.raises(UnsupportedContentType, match=r"^content-type image/png not supported$"):
+        encode(COLUMNS, "image/png")

@@ -1,0 +1,151 @@
+"""JSON and JSON Lines: every form of an instance, and every refusal."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
+
+from recordio import DataError, Limits, decode
+
+DENSE: list[Any] = [
+    {"features": [1.5, 16]},
+    {"features": [1.5, 16], "configuration": {"a": True}},
+    {"data": {"features": {"values": [1.5, 16]}}},
+    {"data": {"features": {"values": [1.5, 16], "keys": [], "shape": [2]}}, "configuration": {}},
+    {"data": {"features": [1.5, 16]}},
+]
+
+
+def both(instances: list[Any], **options: Any) -> list[Any]:
+    document = json.dumps({"instances": instances}).encode()
+    lines = "\n".join(map(json.dumps, instances)).encode()
+    return [
+        decode(document, "application/json", **options),
+        decode(lines + b"\n\n", "application/jsonlines", **options),
+    ]
+
+
+@pytest.mark.parametrize("instance", DENSE)
+def test_dense_forms(instance: Any) -> None:
+    for batch in both([instance, instance]):
+        assert batch.labels is None
+        assert batch.features.dtype == np.float32
+        assert_array_equal(batch.features, [[1.5, 16], [1.5, 16]])
+
+
+def test_sparse_form() -> None:
+    instance = {"data": {"features": {"keys": [26, 3], "shape": [200], "values": [1, 4]}}}
+    for batch in both([instance, {"data": {"features": {"keys": [], "shape": [200], "values": []}}}]):
+        assert isinstance(batch.features, csr_array)
+        expected = np.zeros((2, 200))
+        expected[0, 26], expected[0, 3] = 1, 4
+        assert_array_equal(batch.features.toarray(), expected)
+        assert batch.features.has_canonical_format
+
+
+def test_dense_and_sparse_together_are_sparse() -> None:
+    instances = [{"features": [1, 0, 2]}, {"data": {"features": {"keys": [1], "shape": [3], "values": [5]}}}]
+    for batch in both(instances):
+        assert isinstance(batch.features, csr_array)
+        assert_array_equal(batch.features.toarray(), [[1, 0, 2], [0, 5, 0]])
+
+
+def test_shape_may_be_missing_when_the_width_is_known() -> None:
+    instance = {"data": {"features": {"keys": [1], "values": [5]}}}
+    for batch in both([instance], width=3):
+        assert_array_equal(batch.features.toarray(), [[0, 5, 0]])
+    with pytest.raises(DataError, match=r"record 0: got keys without a shape, expected the number of columns in shape"):
+        both([instance])
+
+
+def test_no_instances() -> None:
+    assert decode(b'{"instances": []}', "application/json", width=3).features.shape == (0, 3)
+
+
+def sparse(**features: Any) -> dict[str, Any]:
+    return {"data": {"features": {"values": [1], "keys": [0], "shape": [4], **features}}}
+
+
+@pytest.mark.parametrize(
+    ("instance", "text"),
+    [
+        ({"features": [1, True]}, "got true in values, place 1, expected a number"),
+        ({"features": [1, "2"]}, 'got "2" in values, place 1, expected a number'),
+        ({"features": [None, 2]}, "got null in values, place 0, expected a number"),
+        ({"features": [[1, 2]]}, "got a list in values, place 0, expected a number"),
+        ({"features": "12"}, 'got "12", expected a list of numbers or an object with "values"'),
+        ({"features": []}, "got no features, expected values"),
+        ({"features": [1, 2, 3]}, "got 3 features, expected 2"),
+        ({}, 'got an object, expected an object with "features"'),
+        ([1, 2], 'got a list, expected an object with "features"'),
+        (7, 'got 7, expected an object with "features"'),
+        ({"data": [1, 2]}, 'got a list, expected an object with "features"'),
+        (sparse(keys=[4]), "got key 4, expected 0 to 3"),
+        (sparse(keys=[-1]), "got key -1, expected a column, counted from 0"),
+        (sparse(keys=[2**63]), "got key 9223372036854775808, expected a column, counted from 0"),
+        (sparse(keys=[1.0]), "got 1.0 in keys, place 0, expected an integer"),
+        (sparse(keys=[0, 1]), "got 2 keys and 1 values, expected as many of both"),
+        (sparse(keys=[1, 3, 1], values=[1, 2, 3]), "got key 1 twice, expected each key once"),
+        (sparse(shape=[2**31]), "got shape [2147483648], expected 1 to 2147483647 columns"),
+        (sparse(shape=[2**32, 2**32]), "got shape [4294967296, 4294967296], expected 1 to 2147483647 columns"),
+        (sparse(shape=[-4]), "got shape [-4], expected 1 to 2147483647 columns"),
+        (sparse(shape=[2**60] * 10_000), "got a shape of 10000 numbers, expected the number of columns"),
+        (sparse(keys=[], shape=[3]), "got 1 values, expected 3 (shape [3]) or keys"),
+        (sparse(shape=4), "got 4 as shape, expected a list"),
+    ],
+)
+def test_fault_says_where_and_what(instance: Any, text: str) -> None:
+    instances = [{"features": [1, 2]}, instance]
+    for body, kind in (
+        (json.dumps({"instances": instances}).encode(), "application/json"),
+        ("\n".join(map(json.dumps, instances)).encode(), "application/jsonlines"),
+    ):
+        with pytest.raises(DataError) as error:
+            decode(body, kind)
+        assert str(error.value) == f"record 1: {text}"
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"[[1, 2]]", 'got a list without a list of instances, expected {"instances": [...]}'),
+        (b'{"instances": 3}', 'got an object without a list of instances, expected {"instances": [...]}'),
+        (b"3", 'got 3 without a list of instances, expected {"instances": [...]}'),
+        (b'{"instances": [{"features": [NaN]}]}', "got bytes that are not JSON"),
+        (b'{"instances": [{"features": [1,]}]}', "got bytes that are not JSON"),
+        (b"\xff", "got bytes that are not JSON"),
+        (b"", "got bytes that are not JSON"),
+        (b"[" * 100_000, "got JSON nested more than 64 deep"),
+        (b'{"a":' * 100_000, "got JSON nested more than 64 deep"),
+        (b'{"instances":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "got JSON nested more than 64 deep"),
+    ],
+)
+def test_bad_documents(body: bytes, text: str) -> None:
+    with pytest.raises(DataError) as error:
+        decode(body, "application/json")
+    assert str(error.value).startswith(text)
+
+
+def test_bad_line() -> None:
+    with pytest.raises(DataError, match=r"^record 1: got bytes that are not JSON"):
+        decode(b'{"features":[1]}\n\n{"features":[1}\n', "application/jsonlines")
+
+
+def test_brackets_in_strings_do_not_nest() -> None:
+    text = json.dumps({"instances": [{"features": [1], "configuration": {"a": '\\"[' * 200 + "\\"}}]})
+    assert decode(text.encode(), "application/json").features.tolist() == [[1]]
+
+
+def test_last_of_two_equal_names_counts() -> None:
+    assert decode(b'{"instances":[{"features":[1],"features":[2]}]}', "application/json").features.tolist() == [[2]]
+
+
+def test_limits() -> None:
+    with pytest.raises(DataError, match=r"got a JSON document of more than 9 bytes"):
+        decode(b'{"instances":[]}', "application/json", limits=Limits(record_bytes=9))
+    with pytest.raises(DataError, match=r"record 0: got 3 values, the limit is 2"):
+        decode(b'{"instances":[{"features":[1,2,3]}]}', "application/json", limits=Limits(dense_width=2))
+    assert decode(b'{"instances":[{"features":[1e39]}]}', "application/json").features.tolist() == [[np.inf]]

@@ -1,0 +1,158 @@
+"""What is read in lockstep, and what is left to the parser: each odd record, alone and among plain ones."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from recordio import LIMITS, Batch, DataError
+from recordio.lockstep import read
+from recordio.protobuf import parse_record
+from recordio.rows import batches
+from recordio.wire import encode_varint, opening
+
+VALUES = np.array([1.5, -2], "<f4").tobytes()
+
+
+def field(number: int, *parts: bytes) -> bytes:
+    return opening(number, len(b"".join(parts))) + b"".join(parts)
+
+
+def entry(number: int, *tensor: bytes, kind: int = 2, name: bytes = b"values") -> bytes:
+    return field(number, field(1, name), field(2, field(kind, *tensor)))
+
+
+def sparse(
+    values: bytes = VALUES, keys: bytes = b"\x03\x80\x01", shape: bytes = b"\xc8\x01", label: bytes = b""
+) -> bytes:
+    return entry(1, field(1, values), field(2, keys), field(3, shape)) + label
+
+
+def integers(values: bytes) -> bytes:
+    return entry(1, field(1, values), kind=7)
+
+
+LABEL = entry(2, field(1, VALUES[:4]))
+TEN = b"\xff" * 9  # the first bytes of -1
+
+PLAIN = {
+    "sparse": sparse(),
+    "sparse, label": sparse(label=LABEL),
+    "sparse, two labels": sparse(label=entry(2, field(1, VALUES))),
+    "sparse, integer label": sparse(label=entry(2, field(1, b"\xac\x02"), kind=7)),
+    "all zero": entry(1, field(3, b"\xc8\x01")),
+    "all zero, empty fields": sparse(values=b"", keys=b""),
+    "overlong key": sparse(keys=b"\x03\x80\x81\x00"),
+    "dense float32": entry(1, field(1, VALUES)),
+    "dense float64": entry(1, field(1, np.array([1, 2], "<f8").tobytes()), kind=3) + LABEL,
+    "integers": integers(b"\x00\x7f\x80\x01\xff\xff\xff\xff\x07" + TEN + b"\x01"),
+    "integer of more than 64 bits": integers(TEN + b"\x02"),  # protobuf drops the bits beyond
+}
+
+ODD = {
+    "empty": b"",
+    "more keys": sparse(keys=b"\x01\x02\x03"),
+    "fewer keys": sparse(keys=b"\x01"),
+    "key equals shape": sparse(keys=b"\x03\xc8\x01"),
+    "equal keys": sparse(keys=b"\x03\x03"),
+    "falling keys": sparse(keys=b"\x05\x03"),
+    "cut key": sparse(keys=b"\x03\x80"),
+    "key of ten bytes": sparse(keys=b"\x03" + TEN + b"\x01"),
+    "key of ten bytes, too large": sparse(keys=b"\x03" + TEN + b"\x02"),
+    "key of eleven bytes": sparse(keys=b"\x03" + TEN + b"\x80\x00"),
+    "no shape": entry(1, field(1, VALUES), field(2, b"\x01\x02")),
+    "shape 0": sparse(shape=b"\x00"),
+    "shape too large": sparse(shape=encode_varint(2**31)),
+    "two shapes": sparse(shape=b"\x64\x02"),
+    "cut float": sparse(values=VALUES[:-1]),
+    "values after keys": entry(1, field(2, b"\x01\x02"), field(1, VALUES), field(3, b"\x64")),
+    "values twice": entry(1, field(1, VALUES), field(1, VALUES)),
+    "dense with shape": entry(1, field(1, VALUES), field(3, b"\x02")),
+    "dense with wrong shape": entry(1, field(1, VALUES), field(3, b"\x03")),
+    "no values": entry(1),
+    "longer name": entry(1, field(1, VALUES), name=b"values2"),
+    "shorter name": entry(1, field(1, VALUES), name=b"value"),
+    "other name": entry(1, field(1, VALUES), name=b"valuez"),
+    "more in tensor": entry(1, field(1, VALUES), b"\x20\x01"),
+    "more in value": field(1, field(1, b"values"), field(2, field(2, field(1, VALUES)), b"\x20\x01")),
+    "more in entry": field(1, field(1, b"values"), field(2, field(2, field(1, VALUES))), b"\x20\x01"),
+    "label inside features": field(1, field(1, b"values"), field(2, field(2, field(1, VALUES))), LABEL),
+    "integer of eleven bytes": integers(TEN + b"\x81\x00"),
+    "more in record": entry(1, field(1, VALUES)) + b"\x1a\x01u",
+    "more after label": sparse(label=LABEL) + b"\x1a\x01u",
+    "other type": entry(1, field(1, VALUES), kind=9),
+    "unpacked": entry(1, b"\x0d" + VALUES[:4], b"\x0d" + VALUES[4:]),
+    "tensor longer than value": field(1, field(1, b"values"), opening(2, 12) + opening(2, 11) + field(1, VALUES)),
+    "values longer than tensor": field(
+        1, field(1, b"values"), opening(2, 12) + opening(2, 10) + opening(1, 9) + VALUES
+    ),
+    "entry longer than record": opening(1, 99) + entry(1, field(1, VALUES))[2:],
+    "label twice": sparse(label=LABEL + LABEL),
+    "features twice": sparse() + sparse(),
+    "label first": LABEL + sparse(),
+    "sparse label": sparse(label=entry(2, field(1, VALUES), field(2, b"\x00\x01"))),
+    "label with shape": sparse(label=entry(2, field(1, VALUES), field(3, b"\x02"))),
+    "other label": sparse(label=entry(2, field(1, VALUES), name=b"target")),
+    "length of five bytes": b"\x0a\xa6\x80\x80\x80\x00" + sparse()[2:],
+}
+
+
+def in_lockstep(*payloads: bytes) -> Batch | None:
+    """As in a stream: eight bytes before each, and the next one after it."""
+    data, spans = b"", []
+    for payload in payloads:
+        start = len(data) + 8
+        data += b"\x0a" * 8 + payload
+        spans.append((start, start + len(payload)))
+    return read(data + b"\x0a" * 99, spans, np.float64, LIMITS)
+
+
+def parsed(payload: bytes) -> Batch | None:
+    try:
+        (batch,) = batches([parse_record(payload)], np.float64)
+    except DataError:
+        return None
+    return batch
+
+
+def assert_same(found: Batch, expected: Batch) -> None:
+    assert type(found.features) is type(expected.features)
+    assert_array_equal(dense(found), dense(expected))
+    assert (found.labels is None) == (expected.labels is None)
+    if found.labels is not None:
+        assert_array_equal(found.labels, expected.labels)  # type: ignore[arg-type]
+
+
+def dense(batch: Batch) -> object:
+    return batch.features if isinstance(batch.features, np.ndarray) else batch.features.toarray()
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_plain_records_are_read(name: str) -> None:
+    expected = parsed(PLAIN[name])
+    assert expected is not None
+    found = in_lockstep(*[PLAIN[name]] * 5)
+    assert found is not None
+    assert len(found) == 5
+    for row in range(5):
+        assert_same(found[row : row + 1], expected)
+
+
+@pytest.mark.parametrize("plain", PLAIN)
+@pytest.mark.parametrize("odd", [*ODD, *PLAIN])
+def test_odd_records_end_a_run_or_are_read_as_the_parser_reads_them(plain: str, odd: str) -> None:
+    record, first = {**ODD, **PLAIN}[odd], parsed(PLAIN[plain])
+    assert first is not None
+    found = in_lockstep(*[PLAIN[plain]] * 3, record, PLAIN[plain])
+    assert found is not None
+    assert len(found) >= 3
+    for row in range(3):
+        assert_same(found[row : row + 1], first)
+    if len(found) > 3:
+        expected = parsed(record)
+        assert expected is not None
+        assert_same(found[3:4], expected)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_record_is_left_to_the_parser(odd: str) -> None:
+    assert in_lockstep(ODD[odd]) is None

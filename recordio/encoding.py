@@ -16,6 +16,7 @@ from recordio.content_types import CSV, JSON, JSON_LINES, RECORDIO, ContentType,
 from recordio.errors import AlgorithmError
 
 REPLIES = (JSON, JSON_LINES, CSV, RECORDIO)
+PIECE_RECORDS = 8192
 
 
 def encode(
@@ -49,13 +50,24 @@ def encode(
         return body.getvalue()
     if kind == CSV:
         matrix = np.concatenate([_two_axes(table) for table in tables.values()], axis=1)
-        return "\n".join(",".join(map(repr, record)) for record in matrix.tolist()).encode()
+        lines = ("\n".join(",".join(map(repr, record)) for record in piece.tolist()) for piece in _pieces(matrix))
+        return "\n".join(lines).encode()
 
     import orjson
 
-    values = zip(*(table.tolist() for table in tables.values()), strict=True)
-    records = [dict(zip(tables, record, strict=True)) for record in values]
-    return orjson.dumps({envelope: records}) if kind == JSON else b"\n".join(map(orjson.dumps, records))
+    def objects(*piece: NDArray[Any]) -> list[dict[str, Any]]:
+        values = zip(*(part.tolist() for part in piece), strict=True)
+        return [dict(zip(tables, record, strict=True)) for record in values]
+
+    some = map(objects, *map(_pieces, tables.values()))
+    if kind == JSON:
+        return b"{%s:[%s]}" % (orjson.dumps(envelope), b",".join(orjson.dumps(piece)[1:-1] for piece in some))
+    return b"\n".join(b"\n".join(map(orjson.dumps, piece)) for piece in some)
+
+
+def _pieces(table: NDArray[Any]) -> list[NDArray[Any]]:
+    """A few thousand records each: a large reply does not need all its numbers as Python objects at once."""
+    return [table[start : start + PIECE_RECORDS] for start in range(0, len(table), PIECE_RECORDS)]
 
 
 def _two_axes(table: NDArray[Any]) -> NDArray[Any]:

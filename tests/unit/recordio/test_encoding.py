@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from recordio import AlgorithmError, UnsupportedContentType, encode, records
+from recordio import AlgorithmError, UnsupportedContentType, encode, encoding, records
 from recordio.protobuf import Record
 
 COLUMNS = {
@@ -75,3 +75,13 @@ def test_recordio_holds_float32() -> None:
 def test_unsupported_content_type() -> None:
     with pytest.raises(UnsupportedContentType, match=r"^content-type image/png not supported$"):
         encode(COLUMNS, "image/png")
+
+
+def test_large_replies_are_joined_without_a_seam() -> None:
+    count = 2 * encoding.PIECE_RECORDS + 1
+    columns = {"a": np.arange(count, dtype=np.float32), "b": np.ones((count, 2), np.float32)}
+    rows = [{"a": float(number), "b": [1.0, 1.0]} for number in range(count)]
+    assert json.loads(encode(columns, "application/json", "scores")) == {"scores": rows}
+    lines = encode(columns, "application/jsonlines").split(b"\n")
+    assert [json.loads(line) for line in lines] == rows
+    assert encode(columns, "text/csv").decode().split("\n") == [f"{float(number)},1.0,1.0" for number in range(count)]

@@ -1,0 +1,133 @@
+"""What an algorithm is: declared once here, used by training, serving, the command line, the docs and the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.hyperparameters import Hyperparameters
+from recordio.batch import Batch
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Model(Protocol):
+    """What was learned. Frozen: any number of threads may predict at once."""
+
+    @property
+    def feature_dim(self) -> int: ...
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """What training itself measured, by metric name."""
+        ...
+
+    def predict(self, batch: Batch) -> Arrays:
+        """Reply columns by name, each of shape (records,) or (records, n); the same for any batching of the records."""
+        ...
+
+    def save(self, directory: Path, host: str) -> None:
+        """Write the public artifact. Names end in the host's name, so that archives of several hosts don't clash."""
+        ...
+
+
+class Evaluation(Protocol):
+    """Scores of a model on held-out records, summed batch by batch."""
+
+    def update(self, batch: Batch) -> None: ...
+
+    def merge(self, other: Self) -> None: ...
+
+    def finalise(self) -> dict[str, float]:
+        """Score by metric name. Empty evaluations give nan."""
+        ...
+
+
+class State(Protocol):
+    """Sums and sketches of all records seen, of a size that the hyperparameters fix. Empty states are valid."""
+
+    def update(self, batch: Batch) -> None:
+        """Add records; keep no reference to them."""
+        ...
+
+    def merge(self, other: Self) -> None:
+        """Add what another worker has seen."""
+        ...
+
+    def finalise(self) -> Model:
+        """Read the state, change nothing."""
+        ...
+
+    def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
+        """Everything that `Algorithm.restore` needs to go on exactly: arrays, and values that JSON can hold."""
+        ...
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score that training prints and tuning jobs read.
+
+    mark   `loss` is better when smaller, `score` when larger
+    """
+
+    name: str
+    mark: Literal["loss", "score"]
+    definition: str
+    channels: tuple[str, ...] = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Channel:
+    name: str
+    description: str
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One algorithm, joined from its parts.
+
+    name            as in image names: `kmeans`
+    dimension       `Algorithm` in the Dimensions of #metrics lines: `AWS/KMeansWebscale`
+    label_size      leading CSV columns that are labels when the content type does not say
+    sparse          whether states and models take sparse batches; otherwise they are made dense
+    missing         whether records may hold nan
+    create          an empty state
+    restore         a state from its snapshot; hyperparameters may differ where they are declared `refinable`
+    load            a model from the folder of an artifact, also one made elsewhere; Raises UserError
+    evaluate        an empty evaluation of a model
+    envelope        the key of the list in a JSON reply
+    curve           a refinable hyperparameter and the training metric to draw against it
+    """
+
+    name: str
+    title: str
+    description: str
+    dimension: str
+    hyperparameters: type[Hyperparameters]
+    channels: tuple[Channel, ...]
+    content_types: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    create: Callable[[Any, np.random.Generator], State]
+    restore: Callable[[Any, Arrays, dict[str, Any]], State]
+    load: Callable[[Path], Model]
+    evaluate: Callable[[Any, Any], Evaluation]
+    label_size: int = 0
+    sparse: bool = False
+    missing: bool = False
+    envelope: str = "predictions"
+    reply_types: tuple[str, ...] = (
+        "application/json",
+        "application/jsonlines",
+        "text/csv",
+        "application/x-recordio-protobuf",
+    )
+    curve: tuple[str, str] | None = None
+    gpu: bool = False
+    hosts: bool = True
+    ignored: tuple[str, ...] = field(default=())

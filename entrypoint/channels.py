@@ -1,0 +1,255 @@
+"""Channels: the files or pipes of a channel as passes of batches, checked against what the algorithm reads."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import logging
+import os
+import stat
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from algorithms.contract import Algorithm
+from entrypoint.environment import ChannelConfig
+from recordio.batch import Batch
+from recordio.content_types import ContentType
+from recordio.decoding import blocks, rebatch
+from recordio.errors import DataError, PlatformError, UserError
+from recordio.framing import records
+from recordio.streams import Readable
+
+DEFAULT_CONTENT_TYPE = "application/x-recordio-protobuf"
+DEEPEST_FOLDER = 16
+GZIP_MAGIC = b"\x1f\x8b"
+POLL_SECONDS = 0.05
+PATIENCE_SECONDS = 60  # between log lines about a pipe that has not appeared
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class DataChannel:
+    """One configured channel; `batches` reads it once, the next call reads the next pass.
+
+    width       features that each record must have, or None
+    size_bytes  read in the latest pass
+    """
+
+    config: ChannelConfig
+    data: Path
+    content_type: ContentType
+    algorithm: Algorithm
+    width: int | None
+    stopping: threading.Event
+    passes: int = field(default=0, init=False)
+    size_bytes: int = field(default=0, init=False)
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def pipe(self) -> bool:
+        return self.config.mode == "Pipe"
+
+    @property
+    def path(self) -> Path:
+        return self.data / self.name
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Size of one pass; None for a pipe, which has no size, and for files that are unpacked while read."""
+        files = [] if self.pipe else data_files(self.path)
+        if not files or any(path.suffix == ".gz" for path in files):
+            return None
+        return sum(path.stat().st_size for path in files)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """One pass, in batches of `size` records.
+
+        Raises UserError for data that can't be read, of another width, or with missing or infinite values.
+        """
+        self.size_bytes = 0
+        number, self.passes = self.passes, self.passes + 1
+        try:
+            for batch in rebatch(self._blocks(number), size):
+                yield self._checked(batch)
+        except DataError as error:
+            raise UserError(
+                f"Unable to read data channel '{self.name}'. Requested content-type is '{self.content_type}'. "
+                "Please verify the data matches the requested content-type."
+            ) from error
+
+    def _blocks(self, number: int) -> Iterator[Batch]:
+        if self.pipe:
+            path = self.data / f"{self.name}_{number}"
+            if self._appears(path):
+                yield from self._decoded(path, "")
+        else:
+            root = self.path if self.path.is_dir() else self.path.parent
+            for path in data_files(self.path):
+                name = str(path.relative_to(root))
+                yield from self._decoded(path, name if name.isprintable() else ascii(name))
+
+    def _decoded(self, path: Path, name: str) -> Iterator[Batch]:
+        try:
+            with _opened(path) as file:
+                source = _Counted(file, self)
+                if self.pipe and self.config.wrapped and self.content_type.type != DEFAULT_CONTENT_TYPE:
+                    for number, payload in enumerate(records(source)):
+                        yield from self._stream(io.BytesIO(payload), f"object {number}")
+                else:
+                    yield from self._stream(source, name)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(f"{name}: not a whole gzip file ({error})") from error
+        except OSError as error:
+            where = name or path.name
+            raise PlatformError(f"Data channel '{self.name}': {where} can't be read: {error.strerror}") from error
+
+    def _stream(self, stream: Readable, name: str) -> Iterator[Batch]:
+        return blocks(stream, self.content_type, label_size=self.algorithm.label_size, name=name)
+
+    def _appears(self, path: Path) -> bool:
+        """Wait for a pipe: the next one is made some time after the one before was closed. False after a stop."""
+        waited = 0.0
+        while not path.exists():
+            if self.stopping.is_set():
+                return False
+            time.sleep(POLL_SECONDS)
+            before, waited = waited, waited + POLL_SECONDS
+            if before // PATIENCE_SECONDS < waited // PATIENCE_SECONDS:
+                log.warning("Still waiting for the pipe %s, for %d s now.", path, waited)
+        if not stat.S_ISFIFO(path.stat().st_mode):
+            raise PlatformError(f"{path} is not a named pipe, though the channel's input mode is Pipe")
+        return True
+
+    def _checked(self, batch: Batch) -> Batch:
+        if self.width is not None and batch.width != self.width:
+            raise UserError(
+                f"Incorrect configuration or {self.name} dataset provided. The value of feature_dim hyperparameter "
+                f"'{self.width}' doesn't match {self.name} data dimensionality '{batch.width}'. "
+                f"Please set feature_dim to the number of features in {self.name} dataset."
+            )
+        features: Any = batch.features
+        if isinstance(features, np.ndarray):
+            values = features
+        else:
+            values = features.data
+            if not self.algorithm.sparse:
+                batch = Batch(features.toarray(), batch.labels)
+        # A sum is finite only if all its terms are; it overflows so rarely that the exact check may be slow.
+        with np.errstate(over="ignore", invalid="ignore"):
+            doubtful = not np.isfinite(values.sum())
+        if doubtful and not self.algorithm.missing and np.isnan(values).any():
+            raise UserError(
+                f"Unable to read data channel '{self.name}'. Found missing (NaN) values. "
+                "Please remove any missing (NaN) values in the input data."
+            )
+        if doubtful and np.isinf(values).any():
+            raise UserError(
+                f"Unable to read data channel '{self.name}'. Found infinite floating point values. "
+                "Please remove any infinite floating point values in the input data."
+            )
+        return batch
+
+
+class _Counted:
+    """A readable stream that counts what passes."""
+
+    def __init__(self, file: Readable, channel: DataChannel) -> None:
+        self._file = file
+        self._channel = channel
+
+    def read(self, size: int, /) -> bytes:
+        content = self._file.read(size)
+        self._channel.size_bytes += len(content)
+        return content
+
+
+def configured_channels(
+    algorithm: Algorithm,
+    configs: dict[str, ChannelConfig],
+    data: Path,
+    width: int | None,
+    stopping: threading.Event,
+) -> dict[str, DataChannel]:
+    """The algorithm's data channels among those configured.
+
+    `training` stands in for a missing `train`, since clients call an unnamed channel so.
+    Raises UserError for a required channel that is missing, one that is unknown, or a content type not supported.
+    """
+    known = {channel.name for channel in algorithm.channels}
+    if "train" in known and "train" not in configs and "training" in configs:
+        known.add("training")
+    unknown = sorted(set(configs) - known - {"model"})
+    expected = ", ".join(f"{channel.name}{' (required)' * channel.required}" for channel in algorithm.channels)
+    if unknown:
+        raise UserError(f"Got data channel '{unknown[0]}', expected {expected}, model")
+    channels = {}
+    for declared in algorithm.channels:
+        name = "training" if declared.name == "train" and "training" in known else declared.name
+        if name in configs:
+            config = configs[name]
+            content_type = _supported(config, algorithm)
+            channels[declared.name] = DataChannel(config, data, content_type, algorithm, width, stopping)
+            if config.mode != "Pipe" and not (data / name).exists():
+                raise PlatformError(f"Data channel '{name}': {data / name} does not exist")
+        elif declared.required:
+            found = ", ".join(sorted(configs)) or "none"
+            raise UserError(f"Data channel '{declared.name}' is missing: got {found}, expected {expected}")
+    return channels
+
+
+def data_files(path: Path) -> list[Path]:
+    """Files of a channel in a stable order, by relative path.
+
+    Names that start with `.` or `_` are not data, nor is what is empty or no file. Links to folders are not followed.
+    Raises PlatformError for a folder that can't be read: its records must not be missing in silence.
+    """
+    if path.is_file():
+        return [path]
+    found = []
+    for folder, folders, files in os.walk(path, onerror=_unreadable):
+        inside = Path(folder)
+        deep = len(inside.relative_to(path).parts) >= DEEPEST_FOLDER
+        folders[:] = [] if deep else [name for name in folders if not name.startswith((".", "_"))]
+        found += [inside / name for name in files if not name.startswith((".", "_"))]
+    found = [file for file in found if file.is_file() and file.stat().st_size]
+    return sorted(found)
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise PlatformError(f"{error.filename} can't be read: {error.strerror}") from error
+
+
+def _supported(config: ChannelConfig, algorithm: Algorithm) -> ContentType:
+    content_type = ContentType.parse(config.content_type or DEFAULT_CONTENT_TYPE)
+    if content_type.type not in algorithm.content_types:
+        raise UserError(
+            f"Unable to read data channel '{config.name}'. Please verify the correct data channel configuration is "
+            f"provided: got content type '{content_type}', expected one of {', '.join(algorithm.content_types)}"
+        )
+    if content_type.label_size is not None:  # raises for what is no count, before any record is read
+        log.info("Channel %s: the first %d columns are labels.", config.name, content_type.label_size)
+    return content_type
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Readable]:
+    """Open a file or pipe; a gzip file is read through, which a pipe never needs."""
+    with path.open("rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            yield file
+            return
+        start = file.read(len(GZIP_MAGIC))
+        file.seek(0)
+        yield gzip.GzipFile(fileobj=file) if start == GZIP_MAGIC else file

@@ -1,0 +1,101 @@
+"""Checkpoints: state and stream position, so that a killed job goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from algorithms.artifacts.states import SavedState, read_state, write_state
+from algorithms.artifacts.whole import remove_partial
+from recordio.errors import PlatformError, UserError
+
+EVERY_SECONDS = 5.0
+KEPT = 2  # the newest may turn out to be damaged
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands: `records` of pass `epoch` are learned, and all passes before it."""
+
+    epoch: int = 0
+    records: int = 0
+
+    def as_values(self) -> dict[str, int]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, saved: SavedState) -> Position:
+        """Raises UserError for a state that holds none."""
+        values = saved.position
+        if values.keys() != {"epoch", "records"} or not all(isinstance(n, int) and n >= 0 for n in values.values()):
+            raise UserError(f"got position {str(dict(values))[:100]!r}, expected epoch and records")
+        return cls(**values)
+
+
+class Checkpoints:
+    """The checkpoint files of one host in a folder shared by all; None as folder keeps none.
+
+    Raises PlatformError wherever the folder can't be written or read; older checkpoints are then as they were.
+    """
+
+    def __init__(self, directory: Path | None, host: str, every_seconds: float = EVERY_SECONDS) -> None:
+        self._directory = directory
+        self._prefix = f"checkpoint_{host}-"
+        self._every_seconds = every_seconds
+        self._saved_at = time.monotonic()
+        self._damaged: set[Path] = set()
+        if directory is None:
+            log.info("Checkpoint loading and saving are disabled.")
+            return
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            remove_partial(directory)
+        except OSError as error:
+            raise PlatformError(f"The checkpoint folder {directory} can't be used: {error.strerror}") from error
+
+    def latest(self) -> SavedState | None:
+        """The newest checkpoint that is whole; a damaged one is passed over with a warning."""
+        for path in reversed(self._files()):
+            try:
+                found = read_state(path)
+                Position.of(found)
+            except UserError as error:
+                log.warning("Checkpoint %s passed over: %s", path.name, error)
+                self._damaged.add(path)
+                continue
+            log.info("Resuming from checkpoint %s.", path)
+            return found
+        return None
+
+    def save_when_due(self, state: Callable[[], SavedState], *, now: bool = False) -> None:
+        """Save if the interval has passed, or `now`."""
+        if self._directory is None or not (now or time.monotonic() - self._saved_at >= self._every_seconds):
+            return
+        files = self._files()
+        number = self._number(files[-1]) + 1 if files else 0
+        whole = [path for path in files if path not in self._damaged]
+        try:
+            write_state(self._directory / f"{self._prefix}{number:09d}", state())
+            for old in (*self._damaged, *whole[: -KEPT + 1]):
+                if not old.with_name(old.name + ".sagemaker-uploading").exists():
+                    old.unlink(missing_ok=True)
+        except OSError as error:
+            raise PlatformError(f"The checkpoint in {self._directory} can't be written: {error.strerror}") from error
+        self._saved_at = time.monotonic()
+
+    def _files(self) -> list[Path]:
+        """From the oldest to the newest."""
+        if self._directory is None:
+            return []
+        found = self._directory.glob(f"{glob.escape(self._prefix)}*")
+        ours = [path for path in found if path.name.removeprefix(self._prefix).isdecimal() and path.is_file()]
+        return sorted(ours, key=self._number)
+
+    def _number(self, path: Path) -> int:
+        return int(path.name.removeprefix(self._prefix))

@@ -1,0 +1,45 @@
+"""The `model` channel: an earlier artifact to continue from."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from algorithms.artifacts.archives import unpack
+from algorithms.artifacts.states import SavedState, find_state, read_state
+from entrypoint.environment import Environment
+from recordio.errors import PlatformError, UserError
+
+SHOWN_FILES = 5
+
+
+def earlier_state(environment: Environment) -> SavedState | None:
+    """The state in the model channel, packed as any *.tar.gz or unpacked; None without such a channel.
+
+    Raises UserError when the channel holds no state to go on from, PlatformError when its folder is missing.
+    """
+    channel = environment.channels().get("model")
+    folder = environment.data / "model"
+    if channel is None:
+        return None
+    if channel.mode == "Pipe":
+        raise UserError("The model channel is in Pipe mode, expected File")
+    if not folder.exists():
+        raise PlatformError(f"Data channel 'model': {folder} does not exist")
+    archives = [folder] if folder.is_file() else sorted(folder.glob("*.tar.gz"))
+    if not archives:
+        return _read(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        unpack(archives[0], Path(scratch))
+        return _read(Path(scratch))
+
+
+def _read(folder: Path) -> SavedState:
+    path = find_state(folder)
+    if path is None:
+        found = ", ".join(repr(entry.name) for entry in sorted(folder.iterdir())[:SHOWN_FILES]) or "nothing"
+        raise UserError(
+            f"The model channel holds no state to continue from: got {found}, expected model.tar.gz of an earlier "
+            "job, with a file state_*"
+        )
+    return read_state(path)

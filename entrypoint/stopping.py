@@ -1,0 +1,25 @@
+"""SIGTERM and SIGINT: a request to end early with a usable model."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from types import FrameType
+
+log = logging.getLogger(__name__)
+
+
+def stop_requested() -> threading.Event:
+    """Install the handlers, without which PID 1 of a container would not hear the signal, and give their event."""
+    requested = threading.Event()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        requested.set()
+        # The log's own lock may be held by the interrupted code: another thread writes the line.
+        name = signal.Signals(number).name
+        threading.Thread(target=log.info, args=("Got %s: finishing with what has been seen.", name)).start()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    return requested

@@ -1,0 +1,35 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from entrypoint import doors
+from entrypoint.environment import Environment
+from entrypoint.privileges import drop_privileges
+from entrypoint.reports import StartUp, start_logging
+from entrypoint.stopping import stop_requested
+
+
+def train() -> int:
+    """Run the job that /opt/ml describes; the exit code tells who can mend what went wrong."""
+    start_up = StartUp()
+    start_up.phase("interpreter")
+    stopping = stop_requested()
+    start_logging()
+    print("Docker entrypoint called with argument(s): train")
+    print("Running default environment configuration script", flush=True)
+    base = Path(os.environ.get("SAGEMAKER_BASE_DIR") or "/opt/ml")  # before anything can fail
+    drop_privileges(base, os.environ, only_reads=False)
+
+    def job() -> None:
+        # Imported here, so that a fault in what it needs reaches the failure file, and a stop is heard meanwhile.
+        from entrypoint.training import train as run
+
+        run(Environment.from_variables(), stopping, start_up)
+
+    code = doors.exit_code(job, base / "output" / "failure")
+    sys.stdout.flush()
+    return code

@@ -1,0 +1,262 @@
+"""The training loop: from channels through a state to a model in /opt/ml/model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import algorithms
+from algorithms.artifacts.states import SavedState, artifact_name, write_state
+from algorithms.artifacts.whole import remove_partial, whole_files
+from algorithms.contract import Algorithm, Model, State
+from algorithms.hyperparameters import Hyperparameters
+from algorithms.numerics.device import CPU, best
+from entrypoint.ahead import Ahead
+from entrypoint.channels import DataChannel, configured_channels
+from entrypoint.checkpoints import EVERY_SECONDS, Checkpoints, Position
+from entrypoint.collective import joined, require_collective
+from entrypoint.earlier import earlier_state
+from entrypoint.environment import Environment
+from entrypoint.reports import Reads, Report, StartUp, peak_mebibytes
+from recordio.errors import UserError
+
+SEED = 0  # the same job gives the same model
+PROGRESS_SECONDS = 2.0
+SCORING_RECORDS = 5000  # in one batch of the test channel
+
+log = logging.getLogger(__name__)
+
+
+def train(environment: Environment, stopping: threading.Event, start_up: StartUp) -> None:
+    """Run one job from its config files to its artifact.
+
+    Raises UserError, PlatformError or AlgorithmError. Nothing is in the model folder then, unless it is the test
+    channel that has a fault: the model is saved before it is scored.
+    """
+    job = Job(environment, stopping, start_up)
+    with joined(job.environment.cluster()) as collective:
+        state, position = job.begin()
+        job.learn(state, position)
+        learned = Position(position.epoch, position.records + job.reads.records)
+        states = collective.gathered(job.saved(state, learned))
+        if states:
+            for other in states[1:]:
+                state.merge(job.restored(other))
+            if any(Position.of(saved) != Position() for saved in states):
+                job.finish(state)
+            elif stopping.is_set():
+                log.info("Stopped before the first record: there is no model to save.")
+            else:
+                raise UserError("Unable to read data channel 'train'. It holds no records.")
+        collective.barrier()  # local clients end all containers when the first one exits: the model must be there
+    log.info("Peak memory: %.0f MiB.", peak_mebibytes())
+    job.report.timer("totaltime", job.report.started, setuptime=job.setup_milliseconds)
+
+
+@dataclass
+class Job:
+    """What is known before the first record is read. Making one is the preflight: all settings are checked."""
+
+    environment: Environment
+    stopping: threading.Event
+    start_up: StartUp
+    algorithm: Algorithm = field(init=False)
+    hyperparameters: Hyperparameters = field(init=False)
+    report: Report = field(init=False)
+    channels: dict[str, DataChannel] = field(init=False)
+    checkpoints: Checkpoints = field(init=False)
+    reads: Reads = field(default_factory=Reads, init=False)
+    setup_milliseconds: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.algorithm = algorithms.algorithm(self.environment.algorithm)
+        cluster = self.environment.cluster()
+        self.report = Report(self.algorithm.dimension, cluster.host)
+        self.start_up.phase("imports")
+        self.hyperparameters = self._hyperparameters()
+        require_collective(cluster)
+        width = getattr(self.hyperparameters, "feature_dim", None)
+        self.channels = configured_channels(
+            self.algorithm, self.environment.channels(), self.environment.data, width, self.stopping
+        )
+        for name, channel in self.channels.items():
+            log.info("Reading channel %s as %s, %s mode.", name, channel.content_type, channel.config.mode)
+        every = self.environment.seconds("ONEPASS_CHECKPOINT_SECONDS", EVERY_SECONDS)
+        self.checkpoints = Checkpoints(self.environment.checkpoints(), cluster.host, every)
+        self.environment.model.mkdir(parents=True, exist_ok=True)
+        remove_partial(self.environment.model)
+        test = self.channels.get("test")
+        if test is not None and not test.pipe:
+            # A pipe is not opened before its time: each opening uses up one pass.
+            next(test.batches(1), None)
+        log.info("Number of GPUs being used: %d", int(self.algorithm.gpu and best() is not CPU))
+        self.start_up.phase("preflight")
+
+    def begin(self) -> tuple[State, Position]:
+        """The state to go on from: a checkpoint's, an earlier model's, or an empty one."""
+        since = time.time()
+        position = Position()
+        saved = self.checkpoints.latest()
+        if saved is not None:
+            self._check_same_job(saved)
+            state, position = self.restored(saved), Position.of(saved)
+        else:
+            earlier = earlier_state(self.environment) if self.environment.cluster().leader else None
+            if earlier is not None:
+                self._check_same_kind(earlier)
+                state = self.restored(earlier)
+            else:
+                generator = np.random.default_rng((SEED, self.environment.cluster().rank))
+                state = self.algorithm.create(self.hyperparameters, generator)
+        self.report.timer("initialize.time", since)
+        self.report.metrics(self.reads.metrics(), since=since, Meta="init_train_data_iter")
+        self.setup_milliseconds = (time.time() - self.report.started) * 1000
+        return state, position
+
+    def learn(self, state: State, position: Position) -> None:
+        """Update the state with every batch of every pass, from `position` on."""
+        epochs = getattr(self.hyperparameters, "epochs", 1)
+        for epoch in range(position.epoch, epochs):
+            since = time.time()
+            records = self._learn_pass(state, epoch, position.records)
+            if self.stopping.is_set():
+                return
+            position = Position(epoch + 1)
+            self.checkpoints.save_when_due(partial(self.saved, state, position), now=True)
+            channel = self.channels["train"]
+            seconds = time.time() - since
+            self.report.data_pipeline(channel.path, epoch, seconds, self.reads.batches_since_reset, channel.size_bytes)
+            self.report.timer("update.time", since, **({"epochs": epochs} if epoch == 0 else {}))
+            self.report.progress((epoch + 1) / epochs)
+            self.reads.reset()
+            self.report.metrics(self.reads.metrics(), since=since, epoch=epoch, Meta="training_data_iter")
+            self.report.throughput(records, seconds)
+
+    def _learn_pass(self, state: State, epoch: int, learned: int) -> int:
+        """One pass; its first `learned` records were learned before an interruption. Returns the records learned."""
+        channel = self.channels["train"]
+        size: int = self.hyperparameters.mini_batch_size  # type: ignore[attr-defined]
+        epochs = getattr(self.hyperparameters, "epochs", 1)
+        total_bytes = channel.total_bytes
+        seen, shown = 0, time.monotonic()
+        ahead = Ahead(channel.batches(size), stopping=self.stopping)
+        try:
+            for batch in ahead:
+                seen += len(batch)
+                if seen <= learned:
+                    continue
+                if not self.reads.batches:
+                    self.start_up.phase("first batch")
+                state.update(batch)
+                if not self.reads.batches:
+                    self.start_up.phase("first update")
+                    self.start_up.log()
+                self.reads.add(len(batch))
+                # A stop may be a spot interruption: the job then goes on from here, elsewhere.
+                here = Position(epoch, seen)
+                self.checkpoints.save_when_due(partial(self.saved, state, here), now=self.stopping.is_set())
+                if total_bytes and time.monotonic() - shown > PROGRESS_SECONDS:
+                    shown = time.monotonic()
+                    self.report.progress((epoch + min(1, channel.size_bytes / total_bytes)) / epochs)
+        finally:
+            ahead.close()
+        if seen < learned and not self.stopping.is_set():
+            raise UserError(
+                f"The checkpoint stands at record {learned} of the train channel, which now has only {seen}: "
+                "resume with the data that the job began with, or remove the checkpoint"
+            )
+        return seen - min(seen, learned)
+
+    def finish(self, state: State) -> None:
+        """Make the model, save it whole, print its scores."""
+        since = time.time()
+        model = state.finalise()
+        self.report.timer("finalize.time", since)
+        self._save(model, state)
+        for metric in self.algorithm.metrics:
+            if metric.name in model.metrics:
+                self.report.quality("train", metric.name, metric.mark, model.metrics[metric.name])
+        test = self.channels.get("test")
+        if test is None:
+            log.info("Test data is not provided.")
+        elif self.stopping.is_set():
+            log.info("Stopped early: the test channel is not scored.")
+        else:
+            self._score(model, test)
+
+    def _save(self, model: Model, state: State) -> None:
+        since = time.time()
+        saved = self.saved(state)
+        name = artifact_name(saved.arrays)
+        with whole_files(self.environment.model) as aside:
+            model.save(aside, self.report.host)
+            write_state(aside / name, saved)
+        for earlier in self.environment.model.glob("state_*"):  # of a job that ran here before: not this model's
+            if earlier.name != name:
+                earlier.unlink()
+        self.report.timer("model.serialize.time", since)
+
+    def _score(self, model: Model, test: DataChannel) -> None:
+        evaluation = self.algorithm.evaluate(model, self.hyperparameters)
+        ahead = Ahead(test.batches(SCORING_RECORDS), stopping=self.stopping)
+        try:
+            for batch in ahead:
+                evaluation.update(batch)
+        finally:
+            ahead.close()
+        if self.stopping.is_set():
+            log.info("Stopped early: the scores of a part of the test channel are left out.")
+            return
+        scores = evaluation.finalise()
+        for metric in self.algorithm.metrics:
+            if metric.name in scores:
+                self.report.quality("test", metric.name, metric.mark, scores[metric.name])
+
+    def saved(self, state: State, position: Position | None = None) -> SavedState:
+        arrays, values = state.snapshot()
+        where = {} if position is None else position.as_values()
+        return SavedState(self.algorithm.name, self.hyperparameters.as_strings(), arrays, values, where)
+
+    def restored(self, saved: SavedState) -> State:
+        return self.algorithm.restore(self.hyperparameters, saved.arrays, dict(saved.values))
+
+    def _hyperparameters(self) -> Hyperparameters:
+        declared = self.algorithm.hyperparameters
+        source = declared.__module__.replace(".", os.sep) + ".py"
+        given = self.environment.hyperparameters()
+        log.info("Reading default configuration from %s: %s", source, json.dumps(declared.defaults()))
+        path = self.environment.config / "hyperparameters.json"
+        log.info("Merging with provided configuration from %s: %s", path, json.dumps(given)[:10_000])
+        settings = declared.from_strings(given)
+        log.info("Final configuration: %s", json.dumps(settings.as_strings()))
+        return settings
+
+    def _check_same_kind(self, saved: SavedState) -> None:
+        if saved.algorithm != self.algorithm.name:
+            raise UserError(f"The earlier model is one of {saved.algorithm}, expected {self.algorithm.name}")
+        before, now = saved.hyperparameters.get("feature_dim"), getattr(self.hyperparameters, "feature_dim", None)
+        if now is not None and str(now) != before:
+            raise UserError(
+                f"The earlier model was trained with feature_dim {before}, this job has {now}: "
+                "a model can only be continued on records of the same width"
+            )
+
+    def _check_same_job(self, saved: SavedState) -> None:
+        """A checkpoint belongs to one job; only `epochs` may differ, to train on."""
+        self._check_same_kind(saved)
+        now: dict[str, Any] = self.hyperparameters.as_strings()
+        differing = [name for name in now if name != "epochs" and now[name] != saved.hyperparameters.get(name)]
+        if differing:
+            name = differing[0]
+            raise UserError(
+                f"The checkpoint was made with {name}={saved.hyperparameters.get(name)}, this job has {now[name]}: "
+                "resume with the same hyperparameters, or give another checkpoint folder"
+            )

@@ -1,0 +1,169 @@
+"""Checkpoints: the newest whole one counts, and what can't be written harms no older one."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from algorithms.artifacts.states import SavedState, write_state
+from entrypoint.checkpoints import Checkpoints, Position
+from recordio.errors import PlatformError, UserError
+from tests.unit.entrypoint.forked import as_user, open_folder, with_file_limit
+
+
+def state(number: int, size: int = 1, **position: int) -> SavedState:
+    where = position or {"epoch": 0, "records": number}
+    return SavedState("toy", {}, {"total": np.full(size, number, np.float64)}, {}, where)
+
+
+def save(kept: Checkpoints, *numbers: int, size: int = 1) -> None:
+    for number in numbers:
+        kept.save_when_due(lambda number=number: state(number, size), now=True)  # type: ignore[misc]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def newest(folder: Path, host: str = "algo-1") -> int | None:
+    found = Checkpoints(folder, host).latest()
+    return None if found is None else found.position["records"]
+
+
+def test_two_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
+    kept = Checkpoints(tmp_path / "new" / "folder", "algo-1")
+    assert kept.latest() is None
+    save(kept, *range(4))
+    assert names(tmp_path / "new" / "folder") == ["checkpoint_algo-1-000000002", "checkpoint_algo-1-000000003"]
+    assert newest(tmp_path / "new" / "folder") == 3
+
+
+def test_a_new_process_goes_on_with_the_numbers(tmp_path: Path) -> None:
+    save(Checkpoints(tmp_path, "algo-1"), 1, 2)
+    save(Checkpoints(tmp_path, "algo-1"), 3)
+    assert names(tmp_path) == ["checkpoint_algo-1-000000001", "checkpoint_algo-1-000000002"]
+    (tmp_path / "checkpoint_algo-1-000000002").rename(tmp_path / "checkpoint_algo-1-999999999")
+    save(Checkpoints(tmp_path, "algo-1"), 4, 5)  # numbers with a digit more are still newer
+    assert newest(tmp_path) == 5 and len(names(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00" * 99, None])
+def test_a_damaged_newest_one_is_passed_over(
+    tmp_path: Path, damage: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Checkpoints(tmp_path, "algo-1")
+    save(kept, 1, 2)
+    torn = tmp_path / "checkpoint_algo-1-000000001"
+    torn.write_bytes(torn.read_bytes()[:-5] if damage is None else damage)
+    with caplog.at_level(logging.INFO):
+        resumed = Checkpoints(tmp_path, "algo-1")
+        found = resumed.latest()
+    assert found is not None and found.position["records"] == 1
+    assert "Checkpoint checkpoint_algo-1-000000001 passed over: 'checkpoint_algo-1-000000001' is" in caplog.text
+    assert f"Resuming from checkpoint {tmp_path}/checkpoint_algo-1-000000000." in caplog.text
+    save(resumed, 3)
+    assert names(tmp_path) == ["checkpoint_algo-1-000000000", "checkpoint_algo-1-000000002"], "a whole one went first"
+    torn.write_bytes(b"")
+    (tmp_path / "checkpoint_algo-1-000000002").write_bytes(b"")
+    (tmp_path / "checkpoint_algo-1-000000000").write_bytes(b"")
+    assert newest(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "position", [{}, {"epoch": 1}, {"epoch": -1, "records": 0}, {"epoch": 0, "records": 0, "x": 1}]
+)
+def test_a_state_without_a_position_is_no_checkpoint(tmp_path: Path, position: dict[str, int]) -> None:
+    saved = SavedState("toy", {}, {}, {}, position)
+    with pytest.raises(UserError, match="expected epoch and records"):
+        Position.of(saved)
+    write_state(tmp_path / "checkpoint_algo-1-000000007", saved)
+    assert newest(tmp_path) is None
+
+
+def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
+    others = [
+        "checkpoint_algo-10-000000001",
+        "checkpoint_algo-1-000000009.sagemaker-uploaded",
+        "checkpoint_algo-1-x",
+        "checkpoint_algo-1-",
+        "xgboost-checkpoint.3",
+        "notes.txt",
+    ]
+    for name in others:
+        (tmp_path / name).write_bytes(b"not a state")
+    (tmp_path / "checkpoint_algo-1-000000005").mkdir()
+    (tmp_path / ".partial-0-checkpoint_algo-1-000000009.sagemaker-ignore").write_bytes(b"left by a kill")
+    kept = Checkpoints(tmp_path, "algo-1")
+    assert kept.latest() is None
+    save(kept, 1, 2, 3)
+    ours = ["checkpoint_algo-1-000000001", "checkpoint_algo-1-000000002", "checkpoint_algo-1-000000005"]
+    assert names(tmp_path) == sorted(others + ours)
+
+
+def test_hosts_share_a_folder(tmp_path: Path) -> None:
+    save(Checkpoints(tmp_path, "algo-1"), 1, 2, 3)
+    save(Checkpoints(tmp_path, "algo-10"), 7)
+    assert (newest(tmp_path, "algo-1"), newest(tmp_path, "algo-10"), newest(tmp_path, "algo")) == (3, 7, None)
+
+
+def test_a_file_is_not_deleted_while_it_is_uploaded(tmp_path: Path) -> None:
+    kept = Checkpoints(tmp_path, "algo-1")
+    save(kept, 0)
+    mark = tmp_path / "checkpoint_algo-1-000000000.sagemaker-uploading"
+    mark.touch()
+    save(kept, 1, 2)
+    assert "checkpoint_algo-1-000000000" in names(tmp_path) and "checkpoint_algo-1-000000001" in names(tmp_path)
+    mark.unlink()
+    save(kept, 3)
+    assert names(tmp_path) == ["checkpoint_algo-1-000000002", "checkpoint_algo-1-000000003"]
+
+
+def test_saving_waits_for_the_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("entrypoint.checkpoints.time.monotonic", lambda: now[0])
+    kept = Checkpoints(tmp_path, "algo-1", every_seconds=5)
+    made = []
+
+    def snapshot() -> SavedState:
+        made.append(now[0])
+        return state(len(made))
+
+    for now[0] in (1001.0, 1004.9, 1005.0, 1006.0, 1010.1, 1010.2):
+        kept.save_when_due(snapshot)
+    assert made == [1005.0, 1010.1], "a snapshot costs time, and is made only when it is saved"
+    kept.save_when_due(snapshot, now=True)
+    assert made == [1005.0, 1010.1, 1010.2]
+
+
+def test_without_a_folder_nothing_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        kept = Checkpoints(None, "algo-1", every_seconds=0)
+    assert caplog.messages == ["Checkpoint loading and saving are disabled."]
+    assert kept.latest() is None
+    kept.save_when_due(lambda: pytest.fail("made a snapshot"), now=True)
+
+
+def test_a_full_disk_is_told_and_older_ones_stay(tmp_path: Path) -> None:
+    kept = Checkpoints(tmp_path, "algo-1")
+    save(kept, 1, 2)
+    before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
+    text = with_file_limit(lambda: save(kept, 3, size=10_000), size=1000)
+    assert text == f"PlatformError: The checkpoint in {tmp_path} can't be written: File too large"
+    assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
+    assert newest(tmp_path) == 2
+
+
+def test_a_folder_that_takes_no_files() -> None:
+    with open_folder() as folder:
+        kept = Checkpoints(folder, "algo-1")
+        save(kept, 1)
+        text = as_user(lambda: save(Checkpoints(folder, "algo-1"), 2))
+        assert text == f"PlatformError: The checkpoint in {folder} can't be written: Permission denied"
+        assert as_user(lambda: newest(folder)) == "1"
+        text = as_user(lambda: Checkpoints(folder / "new", "algo-1"))
+        assert text == f"PlatformError: The checkpoint folder {folder}/new can't be used: Permission denied"
+        with pytest.raises(PlatformError, match="can't be used: File exists"):
+            Checkpoints(folder / "checkpoint_algo-1-000000000", "algo-1")

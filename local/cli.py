@@ -1,0 +1,173 @@
+"""The command `onepass`: its arguments, examples and help. Imports little, so that help is quick."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+MODES = ("File", "FastFile", "Pipe")
+WRONG_ARGUMENTS = 2
+
+TRAIN_EXAMPLES = """examples:
+  onepass train kmeans --channel train=points.csv -H k=10 -H feature_dim=64 --output model/
+  onepass train kmeans --channel train=records/ --channel test=held-out/ --input-mode Pipe \\
+      -H k=10 -H feature_dim=784 --output model/
+  onepass train kmeans --image registry/kmeans:1 --channel train=records/ -H k=10 -H feature_dim=64 --output model/
+
+Hyperparameters go to the job as they are; the job checks them all before it reads any data.
+Ctrl-C asks the job to stop and keeps the model of what it has seen; a second Ctrl-C ends it."""
+
+SERVE_EXAMPLES = """examples:
+  onepass serve model/model.tar.gz
+  onepass serve model/ --port 9000 --workers 2
+  onepass serve model/model.tar.gz --image registry/kmeans:1"""
+
+FINALISE_EXAMPLES = """examples:
+  onepass finalise model/model.tar.gz -H k=50 --output model-50/"""
+
+ELBOW_EXAMPLES = """examples:
+  onepass elbow model/model.tar.gz
+  onepass elbow model/model.tar.gz --largest 50 --output elbow.png
+  onepass elbow model/model.tar.gz --json"""
+
+DESCRIBE_EXAMPLES = """examples:
+  onepass describe kmeans
+  onepass describe kmeans --format json --image registry/kmeans:1"""
+
+
+ALGORITHMS_EXAMPLES = """examples:
+  onepass algorithms"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
+    from local import commands
+
+    return commands.run(given)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"got '{text}', expected NAME=VALUE")
+    return name, value
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"got '{text}', expected a whole number above 0")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"got '{text}', expected 0 to 65535")
+    return int(text)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Faults in one sentence, without the usage lines that would push it out of sight."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_ARGUMENTS, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="onepass",
+        description="Train and serve on this machine what otherwise runs in containers: plays the platform's side.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, text: str, examples: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    _train_arguments(command("train", "run a training job and pack its model.tar.gz", TRAIN_EXAMPLES))
+    _serve_arguments(command("serve", "answer requests with a model, until stopped", SERVE_EXAMPLES))
+
+    added = command("finalise", "make another model from one pass, with no data read", FINALISE_EXAMPLES)
+    _model_argument(added)
+    _hyperparameter_argument(added, required=True)
+    added.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for model.tar.gz")
+
+    added = command("elbow", "show how the metric falls with the number of parts", ELBOW_EXAMPLES)
+    _model_argument(added)
+    added.add_argument("--largest", metavar="N", type=_positive, help="last value (default: twice the trained one)")
+    added.add_argument("--output", metavar="FILE", type=Path, help="draw the curve, too; the ending says the format")
+    added.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    added = command("describe", "show an algorithm's hyperparameters", DESCRIBE_EXAMPLES)
+    added.add_argument("algorithm", metavar="ALGORITHM", help="a name of `onepass algorithms`")
+    added.add_argument("--format", choices=("markdown", "json"), default="markdown", help="json is for CreateAlgorithm")
+    added.add_argument("--image", help="image named in the JSON (default: ALGORITHM:1)")
+
+    command("algorithms", "list the algorithms", ALGORITHMS_EXAMPLES)
+    return parser
+
+
+def _train_arguments(added: argparse.ArgumentParser) -> None:
+    added.add_argument("algorithm", metavar="ALGORITHM", help="a name of `onepass algorithms`; any with --image")
+    added.add_argument(
+        "--channel",
+        metavar="NAME=PATH",
+        dest="channels",
+        type=_pair,
+        action="append",
+        required=True,
+        help="a file or folder; may be given again",
+    )
+    added.add_argument(
+        "--content-type",
+        metavar="[NAME=]TYPE",
+        dest="content_types",
+        action="append",
+        default=[],
+        help="of all channels or of one; may be given again (default: text/csv for *.csv, else the algorithm's)",
+    )
+    added.add_argument("--input-mode", choices=MODES, default="File", help="how channels reach the job")
+    added.add_argument("--compression", choices=("None", "Gzip"), default="None", help="undone on the way into a pipe")
+    _hyperparameter_argument(added)
+    added.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for model.tar.gz")
+    added.add_argument("--image", help="run this image with Docker, ours or any that speaks the contract")
+    added.add_argument("--model", metavar="PATH", type=Path, help="model.tar.gz of an earlier job, to go on from")
+    added.add_argument("--checkpoint", metavar="DIR", type=Path, help="folder to resume from when a job was cut off")
+    added.add_argument("--logs", action="store_true", help="print the job's log lines in a terminal, too")
+
+
+def _serve_arguments(added: argparse.ArgumentParser) -> None:
+    _model_argument(added)
+    added.add_argument("--port", metavar="N", type=_port, default=8080, help="0 takes a free one (default: 8080)")
+    added.add_argument("--algorithm", help="where the model does not say which it is of")
+    added.add_argument("--image", help="serve with this image in Docker")
+    added.add_argument("--workers", metavar="N", type=_positive, help="processes (default: one for each core)")
+
+
+def _model_argument(added: argparse.ArgumentParser) -> None:
+    added.add_argument("model", metavar="MODEL", type=Path, help="model.tar.gz, or a folder with it or with its files")
+
+
+def _hyperparameter_argument(added: argparse.ArgumentParser, *, required: bool = False) -> None:
+    added.add_argument(
+        "-H",
+        "--hyperparameter",
+        metavar="NAME=VALUE",
+        dest="hyperparameters",
+        type=_pair,
+        action="append",
+        default=[],
+        required=required,
+        help="may be given again",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

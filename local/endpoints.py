@@ -1,0 +1,86 @@
+"""An endpoint on this machine: a model served as the platform hosts it, until it is told to stop."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+from local import launching
+from local.models import algorithm_name, opened
+from local.processes import Child, Command
+from recordio.errors import UserError
+
+GRACE_SECONDS = 30  # for open requests
+START_SECONDS = 480  # until the first good ping, as on the platform
+PING_SECONDS = 2.0  # for an answer
+POLL_SECONDS = 0.1
+
+
+def serve(
+    model: Path, port: int, *, algorithm: str | None = None, image: str | None = None, workers: int | None = None
+) -> int:
+    """Serve an artifact on a port, or on a free one if `port` is 0; returns the server's exit code.
+
+    Raises UserError when the port is taken, the algorithm is unknown, or the server does not come up.
+    """
+    port = _free(port)
+    variables = {} if workers is None else {"MODEL_SERVER_WORKERS": str(workers)}
+    with opened(model) as directory, tempfile.TemporaryDirectory(prefix="onepass-") as folder:
+        base = Path(folder).resolve()
+        if image is not None:
+            (base / "model").mkdir()
+            command = launching.container("serve", base, image, variables, mounts={"model": directory}, port=port)
+        else:
+            command = _process(base, directory, algorithm, port, variables)
+        with Child(command, GRACE_SECONDS) as child:
+            if _ready(child, port):
+                url = f"http://127.0.0.1:{port}"
+                print(f"Ready at {url}: for rows in a file records.csv,", flush=True)
+                print(f"  curl -H 'Content-Type: text/csv' --data-binary @records.csv {url}/invocations", flush=True)
+            return child.wait()
+
+
+def _process(base: Path, directory: Path, algorithm: str | None, port: int, variables: dict[str, str]) -> Command:
+    name = algorithm or algorithm_name(directory)
+    if name is None:
+        raise UserError("The model does not say which algorithm made it: name it with --algorithm, as in kmeans")
+    (base / "model").symlink_to(directory.resolve())
+    return launching.process("serve", base, name, {**variables, "SAGEMAKER_BIND_TO_PORT": str(port)})
+
+
+def _free(port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise UserError(f"Port {port} can't be used ({error.strerror}): choose another with --port") from error
+        found: int = probe.getsockname()[1]
+        return found
+
+
+def _ready(child: Child, port: int) -> bool:
+    """Wait until /ping is good; False when the server ended or was told to before that."""
+    deadline = time.monotonic() + START_SECONDS
+    while not child.ended(POLL_SECONDS):
+        if child.stopped:
+            return False
+        if _pinged(port):
+            return True
+        if time.monotonic() > deadline:
+            raise UserError(f"The server did not answer /ping within {START_SECONDS} s; its log lines are above")
+    return False
+
+
+def _pinged(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PING_SECONDS)
+    try:
+        connection.request("GET", "/ping")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

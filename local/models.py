@@ -1,0 +1,42 @@
+"""Artifacts of earlier jobs: opened aside, and asked which algorithm they are of."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from algorithms.artifacts.archives import unpack
+from recordio.errors import UserError
+
+ARCHIVE = "model.tar.gz"
+LARGEST_DESCRIPTION_BYTES = 1024**2
+
+
+@contextlib.contextmanager
+def opened(model: Path) -> Iterator[Path]:
+    """The folder of an artifact's files; an archive is unpacked for as long as the block lasts.
+
+    model   model.tar.gz, the folder that a job put it in, or a folder of unpacked files
+    """
+    archive = model / ARCHIVE if model.is_dir() else model
+    if archive.is_file():
+        with tempfile.TemporaryDirectory(prefix="onepass-") as folder:
+            unpack(archive, Path(folder))
+            yield Path(folder)
+    elif model.is_dir():
+        yield model
+    else:
+        raise UserError(f"{model} does not exist, expected {ARCHIVE} or a folder of model files")
+
+
+def algorithm_name(directory: Path) -> str | None:
+    """The algorithm that the artifact names itself, or None when it was made elsewhere."""
+    try:
+        with (directory / "model.json").open("rb") as file:
+            name = json.loads(file.read(LARGEST_DESCRIPTION_BYTES))["algorithm"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return name if isinstance(name, str) else None

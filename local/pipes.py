@@ -1,0 +1,159 @@
+"""Pipe mode: the platform's end of a channel's named pipes, one for each pass over the data.
+
+`train_0` holds the objects of the channel one after another with nothing between; when the reader has come to the
+end, or has closed it early, `train_1` appears and waits for the next pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import gzip
+import itertools
+import os
+import select
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from recordio.errors import PlatformError, UserError
+
+CHUNK_BYTES = 1024**2  # of memory, and of the pipe where the system allows it
+POLL_SECONDS = 0.005  # between looks for a reader: there is no way to wait for one and stay able to end
+STALLED_SECONDS = 0.05  # between looks at `ended` while the pipe is full
+
+
+class Feeder:
+    """Feeds one channel from a thread of its own while the block lasts.
+
+    files       in the order of the stream
+    directory   input/data of the job
+    on_failure  called once when a file can't be read. The pipe stays open until the block ends: closing it would
+                look like the end of the data, and the job would finish with a model of half of it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        files: Sequence[Path],
+        directory: Path,
+        on_failure: Callable[[], None],
+        *,
+        compressed: bool = False,
+    ) -> None:
+        self.name = name
+        self.files = files
+        self.directory = directory
+        self.on_failure = on_failure
+        self.compressed = compressed
+        self.failure: UserError | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"feeder of {name}", daemon=True)
+        for path in files:
+            if not os.access(path, os.R_OK):
+                raise UserError(f"Channel {name}: {path} can't be read; check who may read it")
+
+    def __enter__(self) -> Self:
+        try:
+            os.mkfifo(self._fifo(0))  # before the job starts: some images take its absence for File mode
+        except OSError as error:
+            raise PlatformError(f"{self.directory} takes no named pipes: {error.strerror}") from error
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _fifo(self, number: int) -> Path:
+        return self.directory / f"{self.name}_{number}"
+
+    def _run(self) -> None:
+        try:
+            for number in itertools.count():
+                pipe = self._wait_for_reader(self._fifo(number))
+                try:
+                    self._feed(pipe)
+                finally:
+                    os.close(pipe)
+                os.mkfifo(self._fifo(number + 1))
+        except _EndedError:
+            pass
+
+    def _feed(self, pipe: int) -> None:
+        try:
+            for path in self.files:
+                self._send(path, pipe)
+        except BrokenPipeError:
+            pass  # the reader has seen enough of this pass
+        except (OSError, EOFError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or error
+            self.failure = UserError(f"Channel {self.name}: {path} can't be read: {reason}")
+            self.on_failure()
+            self._ended.wait()
+
+    def _wait_for_reader(self, fifo: Path) -> int:
+        """Open the writing end as soon as the job has opened the other."""
+        while not self._ended.wait(POLL_SECONDS):
+            with contextlib.suppress(OSError):  # ENXIO: nobody reads yet
+                pipe = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+                _enlarge(pipe)
+                return pipe
+        raise _EndedError
+
+    def _send(self, path: Path, pipe: int) -> None:
+        with path.open("rb", buffering=0) as file:
+            if self.compressed:
+                with gzip.GzipFile(fileobj=file) as content:
+                    for chunk in _chunks(content.read):
+                        self._write(chunk, pipe)
+            elif not self._spliced(file.fileno(), pipe):
+                for chunk in _chunks(file.read):
+                    self._write(chunk, pipe)
+
+    def _spliced(self, file: int, pipe: int) -> bool:
+        """Have the kernel move the file's pages into the pipe; False where it can't, and nothing was moved."""
+        if not hasattr(os, "splice"):
+            return False
+        while True:
+            try:
+                if not os.splice(file, pipe, CHUNK_BYTES):
+                    return True
+            except BlockingIOError:
+                self._wait_for_room(pipe)
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    return False
+                raise
+
+    def _write(self, content: bytes, pipe: int) -> None:
+        left = memoryview(content)
+        while left:
+            try:
+                left = left[os.write(pipe, left) :]
+            except BlockingIOError:
+                self._wait_for_room(pipe)
+
+    def _wait_for_room(self, pipe: int) -> None:
+        room = select.poll()
+        room.register(pipe, select.POLLOUT)
+        while not room.poll(STALLED_SECONDS * 1000):
+            if self._ended.is_set():
+                raise _EndedError
+
+
+class _EndedError(Exception):
+    """The job is over; nobody will read the rest."""
+
+
+def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    return iter(lambda: read(CHUNK_BYTES), b"")
+
+
+def _enlarge(pipe: int) -> None:
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # beyond what this user may have: the pipe keeps its 64 KiB
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK_BYTES)

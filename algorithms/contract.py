@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
@@ -129,5 +129,3 @@ class Algorithm:
     )
     curve: tuple[str, str] | None = None
     gpu: bool = False
-    hosts: bool = True
-    ignored: tuple[str, ...] = field(default=())

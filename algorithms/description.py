@@ -48,7 +48,7 @@ def create_algorithm(algorithm: Algorithm, image: str) -> dict[str, Any]:
             "TrainingImage": image,
             "SupportedHyperParameters": [_parameter(item) for item in algorithm.hyperparameters.declared()],
             "SupportedTrainingInstanceTypes": ["ml.m5.large", "ml.m5.xlarge", "ml.c5.xlarge", "ml.c5.4xlarge"],
-            "SupportsDistributedTraining": algorithm.hosts,
+            "SupportsDistributedTraining": True,
             "MetricDefinitions": [
                 {
                     "Name": f"{channel}:{metric.name}",

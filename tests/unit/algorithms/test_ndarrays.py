@@ -12,10 +12,10 @@ from algorithms.artifacts import ndarrays
 from recordio.errors import UserError
 
 CENTROIDS = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32)
-HEAD = bytes.fromhex("12 01 00 00 00 00 00 00" "00 00 00 00 00 00 00 00" "01 00 00 00 00 00 00 00")
-SHAPE = bytes.fromhex("02 00 00 00" "02 00 00 00 00 00 00 00" "03 00 00 00 00 00 00 00")
-PLACE = bytes.fromhex("01 00 00 00" "00 00 00 00" "00 00 00 00")  # CPU 0, float32
-GOLDEN = HEAD + bytes.fromhex("c9 fa 93 f9" "00 00 00 00") + SHAPE + PLACE + CENTROIDS.tobytes() + bytes(8)
+HEAD = bytes.fromhex("12 01 00 00 00 00 00 0000 00 00 00 00 00 00 0001 00 00 00 00 00 00 00")
+SHAPE = bytes.fromhex("02 00 00 0002 00 00 00 00 00 00 0003 00 00 00 00 00 00 00")
+PLACE = bytes.fromhex("01 00 00 0000 00 00 0000 00 00 00")  # CPU 0, float32
+GOLDEN = HEAD + bytes.fromhex("c9 fa 93 f900 00 00 00") + SHAPE + PLACE + CENTROIDS.tobytes() + bytes(8)
 
 
 def test_writes_the_golden_bytes() -> None:
@@ -25,10 +25,10 @@ def test_writes_the_golden_bytes() -> None:
 @pytest.mark.parametrize(
     "array",
     [
-        bytes.fromhex("c9 fa 93 f9" "00 00 00 00") + SHAPE,
-        bytes.fromhex("ca fa 93 f9" "00 00 00 00") + SHAPE,
+        bytes.fromhex("c9 fa 93 f900 00 00 00") + SHAPE,
+        bytes.fromhex("ca fa 93 f900 00 00 00") + SHAPE,
         bytes.fromhex("c8 fa 93 f9") + SHAPE,
-        bytes.fromhex("02 00 00 00" "02 00 00 00" "03 00 00 00"),
+        bytes.fromhex("02 00 00 0002 00 00 0003 00 00 00"),
     ],
     ids=["current", "numpy shapes", "without storage", "oldest"],
 )
@@ -76,12 +76,12 @@ def test_damage_gives_a_user_error_or_other_arrays(data: st.DataObject) -> None:
         (b"PK\x03\x04" + bytes(40), "not an MXNet NDArray list: starts with 0x4034b50"),
         (GOLDEN[:-9], "too few"),
         (GOLDEN + b"x", "1 bytes after its end"),
-        (HEAD + bytes.fromhex("c9 fa 93 f9" "01 00 00 00"), "storage type 1 is sparse"),
-        (HEAD + struct.pack("<IiI2q", 0xF993FAC9, 0, 2, 2**40, 2**40) + PLACE, "too few"),
+        (HEAD + bytes.fromhex("c9 fa 93 f901 00 00 00"), "storage type 1 is sparse"),
+        (HEAD + struct.pack("<IiI2q", 0xF993FAC9, 0, 2, 2**20, 2**20) + PLACE, "too few"),
         (HEAD + struct.pack("<IiI2q", 0xF993FAC9, 0, 2, -1, 1) + PLACE, "shape"),
         (HEAD + struct.pack("<IiI2q", 0xF993FAC9, 0, 2, 0, 2**62) + PLACE + bytes(8), "shape"),
         (HEAD + struct.pack("<Ii", 0x12345678, 0), "where an array should start"),
-        (HEAD + bytes.fromhex("c9 fa 93 f9" "00 00 00 00") + SHAPE + struct.pack("<iii", 1, 0, 77), "element type 77"),
+        (HEAD + bytes.fromhex("c9 fa 93 f900 00 00 00") + SHAPE + struct.pack("<iii", 1, 0, 77), "element type 77"),
         (GOLDEN[:-8] + struct.pack("<Q", 5), "5 names for 1 arrays"),
     ],
 )

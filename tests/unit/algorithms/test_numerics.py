@@ -1,6 +1,7 @@
 """Shared kernels against plain formulas in double precision."""
 
 import importlib.util
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_closest_does_not_depend_on_batching(data: st.DataObject) -> None:
     centres = np.concatenate((centres, centres[:3]))  # ties
     whole = closest(x, centres)
     cuts = [0, *sorted(data.draw(st.lists(st.integers(1, 63), max_size=5, unique=True))), 64]
-    parts = [closest(x[start:stop], centres) for start, stop in zip(cuts, cuts[1:], strict=False)]
+    parts = [closest(x[start:stop], centres) for start, stop in pairwise(cuts)]
     np.testing.assert_array_equal(whole[0], np.concatenate([labels for labels, _ in parts]))
     np.testing.assert_array_equal(whole[1], np.concatenate([squares for _, squares in parts]))
     np.testing.assert_array_equal(whole[0], squared(x, centres).argmin(axis=1))

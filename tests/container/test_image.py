@@ -1,0 +1,236 @@
+"""The image in a container: train and serve as users and platforms run it. `make test-container` builds it first."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.contract.cases import CASES, Case
+from tests.contract.jobs import RECORDIO, Feeder, Job, record_bytes, wait_for
+from tests.contract.test_training import slowly
+
+pytestmark = pytest.mark.container
+
+IMAGE = os.environ.get("IMAGE", "")
+SLIM = f"{IMAGE}-slim"
+FILE = {"TrainingInputMode": "File", "ContentType": RECORDIO}
+LARGEST_MEGABYTES = {"full": 1300, "slim": 600}
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    assert shutil.which("docker") and IMAGE, "make test-container sets IMAGE and needs Docker"
+    name = run(IMAGE, "cat", "/opt/onepass/algorithm").strip()
+    return next(case for case in CASES if case.name == name)
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    """`docker run`, but that some engines lose the exit code with --rm."""
+    name = f"onepass-test-{uuid.uuid4().hex[:12]}"
+    command = ["docker", "run", "--name", name, *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    finally:
+        docker("rm", "--force", name)
+    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def job(case: Case, tmp_path: Path) -> Job:
+    job = Job(tmp_path, case)
+    job.channels(train=FILE)
+    job.files("train", {"a.pbr": record_bytes(case.records(2000, 1))})
+    return job
+
+
+def open_to_all(base: Path) -> None:
+    for path in (base, *base.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+
+
+def mount(job: Job) -> list[str]:
+    return ["-v", f"{job.base}:/opt/ml"]
+
+
+@pytest.mark.parametrize("variant", LARGEST_MEGABYTES)
+def test_size_and_settings(case: Case, variant: str) -> None:
+    image = IMAGE if variant == "full" else SLIM
+    found = json.loads(docker("image", "inspect", image))[0]
+    assert found["Size"] / 1e6 < LARGEST_MEGABYTES[variant]
+    assert found["Config"]["Entrypoint"][0].startswith("/") and found["Config"]["Cmd"] == ["train"]
+    assert run(image, "printenv", "ALGORITHM").strip() == case.name
+    spec = "import importlib.util; print(importlib.util.find_spec('torch') is not None)"
+    assert run(image, "python", "-c", spec).strip() == str(variant == "full")
+
+
+RUNS = {
+    "as root": ([], False),
+    "as any user": (["--user", "12345:12345"], True),
+    "read-only": (["--read-only"], False),
+    "read-only, any user, no capabilities": (
+        ["--read-only", "--user", "12345", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"],
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("how", RUNS)
+def test_trains_and_serves(job: Job, case: Case, how: str) -> None:
+    options, others = RUNS[how]
+    if others:  # the folder belongs to someone else, as with a volume that is shared
+        open_to_all(job.base)
+    output = run(*options, *mount(job), IMAGE)  # with no argument the image trains
+    assert "to the first update" in output
+    model = case.algorithm.load(job.base / "model")
+    features, _ = case.records(3, 5)
+    with served(job, *options) as url:
+        body = json.dumps({"instances": [{"features": row} for row in features.tolist()]}).encode()
+        request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
+        reply = json.load(urllib.request.urlopen(request, timeout=10))
+        from recordio.batch import Batch
+
+        expected = model.predict(Batch(features))
+        for name, column in expected.items():
+            assert [row[name] for row in reply[case.algorithm.envelope]] == column.tolist()
+
+
+@contextmanager
+def served(job: Job, *options: str) -> Iterator[str]:
+    name = f"onepass-test-{uuid.uuid4().hex[:12]}"
+    docker("run", "--detach", "--name", name, "-p", "127.0.0.1::8080", *options, *mount(job), IMAGE, "serve")
+    try:
+        port = docker("port", name, "8080/tcp").strip().rpartition(":")[2]
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: answers(f"{url}/ping"), "/ping")
+        yield url
+        began = time.monotonic()
+        docker("stop", "--time", "30", name)
+        assert time.monotonic() - began < 20, "SIGTERM was not heard"
+        assert json.loads(docker("inspect", name))[0]["State"]["ExitCode"] == 0
+    finally:
+        docker("rm", "--force", name)
+
+
+def answers(url: str) -> bool:
+    try:
+        return bool(urllib.request.urlopen(url, timeout=2).status == 200)
+    except OSError:
+        return False
+
+
+def test_files_belong_to_the_owner_of_the_folder(job: Job) -> None:
+    """Started as root, the container works as the user whose folder it got."""
+    for path in (job.base, *job.base.rglob("*")):
+        os.chown(path, 4321, 4321)
+    run(*mount(job), IMAGE, "train")
+    assert {path.stat().st_uid for path in (job.base / "model").iterdir()} == {4321}
+
+
+def test_pipe_mode(job: Job, case: Case) -> None:
+    run(*mount(job), IMAGE, "train")
+    expected = job.model_files
+    shutil.rmtree(job.base / "model")
+    (job.base / "model").mkdir()
+    job.channels(train={**FILE, "TrainingInputMode": "Pipe"})
+    Feeder(job, "train", [[record_bytes(case.records(2000, 1))]])
+    run(*mount(job), IMAGE, "train")
+    assert job.model_files == expected
+
+
+def test_killed_and_resumed(job: Job, case: Case) -> None:
+    run(*mount(job), IMAGE, "train")
+    expected = job.model_files
+    shutil.rmtree(job.base / "model")
+    (job.base / "model").mkdir()
+    job.channels(train={**FILE, "TrainingInputMode": "Pipe"})
+    job.config("checkpointconfig", {"LocalPath": "/opt/ml/checkpoints"})
+    content = record_bytes(case.records(2000, 1))
+    name = f"onepass-test-{uuid.uuid4().hex[:12]}"
+    often = ["-e", "ONEPASS_CHECKPOINT_SECONDS=0"]
+    Feeder(job, "train", [slowly(content, 200, 0.05)])
+    docker("run", "--detach", "--name", name, *often, *mount(job), IMAGE, "train")
+    try:
+        wait_for(lambda: any((job.base / "checkpoints").glob("checkpoint_*")), "a checkpoint")
+    finally:
+        docker("kill", name)
+        docker("rm", "--force", name)
+    (job.base / "input/data/train_0").unlink(missing_ok=True)
+    Feeder(job, "train", [[content]])
+    assert "Resuming from checkpoint" in run(*often, *mount(job), IMAGE, "train")
+    assert job.model_files == expected
+
+
+def test_sigterm_reaches_training(job: Job, case: Case) -> None:
+    job.channels(train={**FILE, "TrainingInputMode": "Pipe"})
+    Feeder(job, "train", [slowly(record_bytes(case.records(20_000, 1)), 2000, 0.05)])
+    name = f"onepass-test-{uuid.uuid4().hex[:12]}"
+    docker("run", "--detach", "--name", name, *mount(job), IMAGE, "train")
+    try:
+        wait_for(lambda: "to the first update" in docker("logs", name), "the first update")
+        docker("stop", "--time", "60", name)
+        assert json.loads(docker("inspect", name))[0]["State"]["ExitCode"] == 0
+    finally:
+        docker("rm", "--force", name)
+    assert case.algorithm.load(job.base / "model").feature_dim == case.width
+
+
+def test_bad_hyperparameters(job: Job) -> None:
+    job.configure({"epochs": "none of them"})
+    assert "Customer Error: " in run(*mount(job), IMAGE, "train", code=2)
+    assert job.failure.startswith("Customer Error: No value(s) were specified for")
+
+
+def test_other_commands_are_run(tmp_path: Path) -> None:
+    """SDK 3.x cleans up with `docker run IMAGE chmod`; script mode wants bash."""
+    (tmp_path / "inside").write_text("x")
+    run("-v", f"{tmp_path}:/delete", IMAGE, "chmod", "-R", "777", "/delete")
+    assert (tmp_path / "inside").stat().st_mode & 0o777 == 0o777
+    assert run(IMAGE, "/bin/bash", "-c", "echo here").strip() == "here"
+    assert "expected train, serve or a program" in run(IMAGE, "no-such-thing", code=127)
+
+
+def test_slim_variant_names_the_full_one(job: Job) -> None:
+    job.config("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]})
+    output = run(*mount(job), SLIM, "train", code=3)
+    assert "the slim variant of this image leaves out: use the full image" in output
+
+
+def test_several_hosts_in_containers(job: Job, case: Case) -> None:
+    """Two containers on a network of their own, which find each other by name."""
+    network = f"onepass-test-{uuid.uuid4().hex[:12]}"
+    hosts = ["algo-1", "algo-2"]
+    docker("network", "create", network)
+    try:
+        for host in reversed(hosts):  # the leader comes last
+            other = Job(job.base / host, case)
+            other.channels(train=FILE)
+            other.config("resourceconfig", {"current_host": host, "hosts": hosts, "network_interface_name": "eth0"})
+            other.files("train", {"a.pbr": record_bytes(case.records(1000, hosts.index(host)))})
+            options = ["--detach", "--name", f"{network}-{host}", "--network", network, "--network-alias", host]
+            docker("run", *options, *mount(other), IMAGE, "train")
+        for host in hosts:
+            code = docker("wait", f"{network}-{host}").strip()
+            assert code == "0", docker("logs", f"{network}-{host}")
+        assert case.algorithm.load(job.base / "algo-1" / "model").feature_dim == case.width
+        assert not list((job.base / "algo-2" / "model").iterdir())
+    finally:
+        for host in hosts:
+            docker("rm", "--force", f"{network}-{host}")
+        docker("network", "rm", network)

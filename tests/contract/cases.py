@@ -1,0 +1,54 @@
+"""The algorithms under contract, a line each: the checks of this folder apply to all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import algorithms
+from algorithms.contract import Algorithm
+
+Records = tuple[NDArray[np.float32], NDArray[np.float32] | None]  # features, labels
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the checks need to know of an algorithm.
+
+    hyperparameters  of a job that takes a second or less; mini_batch_size divides no round number of records
+    records          makes that many records from a seed, with labels where the algorithm learns from them
+    merge_tolerance  relative difference of the training metrics that another order of merging may make
+    """
+
+    name: str
+    hyperparameters: dict[str, str]
+    records: Callable[[int, int], Records]
+    merge_tolerance: float
+
+    @property
+    def algorithm(self) -> Algorithm:
+        return algorithms.algorithm(self.name)
+
+    @property
+    def width(self) -> int:
+        return int(self.hyperparameters["feature_dim"])
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def blobs(count: int, seed: int) -> Records:
+    """Ten clusters in six dimensions, unit noise, centres 30 apart in the mean."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(42).normal(0, 10, (10, 6))
+    rows = centres[rng.integers(10, size=count)] + rng.normal(size=(count, 6))
+    return rows.astype(np.float32), None
+
+
+CASES = [
+    # Other merges see other working centres; on separated clusters the objective hardly notices.
+    Case("kmeans", {"k": "10", "feature_dim": "6", "mini_batch_size": "300"}, blobs, merge_tolerance=0.01),
+]

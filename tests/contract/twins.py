@@ -1,0 +1,163 @@
+"""Wrong twins: real algorithms with one fault each. A check that lets its twin pass is worth nothing."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from algorithms.contract import Arrays, Model, State
+from entrypoint.channels import DataChannel
+from recordio.batch import Batch
+from tests.contract.cases import Case
+from tests.contract.laws import Subject
+
+
+class Through:
+    """A state that passes everything on to the real one."""
+
+    def __init__(self, real: State) -> None:
+        self.real = real
+
+    def update(self, batch: Batch) -> None:
+        self.real.update(batch)
+
+    def merge(self, other: Through) -> None:
+        self.real.merge(other.real)
+
+    def finalise(self) -> Model:
+        return self.real.finalise()
+
+    def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
+        return self.real.snapshot()
+
+
+class Hoarding(Through):
+    """Keeps every record."""
+
+    def __init__(self, real: State) -> None:
+        super().__init__(real)
+        self.kept: list[Batch] = []
+
+    def update(self, batch: Batch) -> None:
+        self.kept.append(batch)
+        self.real.update(batch)
+
+
+class Forgetful(Through):
+    """Its snapshot lacks the latest batch."""
+
+    def __init__(self, real: State) -> None:
+        super().__init__(real)
+        self.before = real.snapshot()
+
+    def update(self, batch: Batch) -> None:
+        arrays, values = self.real.snapshot()
+        self.before = {name: array.copy() for name, array in arrays.items()}, dict(values)
+        self.real.update(batch)
+
+    def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
+        return self.before
+
+
+class Amnesiac(Through):
+    """Starts again when it is restored."""
+
+    def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
+        return {"nothing": np.zeros(1)}, {}
+
+
+class Remembering(Through):
+    """Keeps the latest batch, for the faults below."""
+
+    def __init__(self, real: State) -> None:
+        super().__init__(real)
+        self.latest: Batch | None = None
+
+    def update(self, batch: Batch) -> None:
+        self.latest = batch
+        self.real.update(batch)
+
+
+class Finishing(Remembering):
+    """Learns while it finalises."""
+
+    def finalise(self) -> Model:
+        model = self.real.finalise()
+        if self.latest is not None:
+            self.real.update(self.latest)
+        return model
+
+
+class Greedy(Remembering):
+    """Learns something of its own with every merge."""
+
+    def merge(self, other: Through) -> None:
+        super().merge(other)
+        if self.latest is not None:
+            self.real.update(Batch(self.latest.features * 3, self.latest.labels))
+
+
+class Deaf(Through):
+    """Does not hear what others have seen."""
+
+    def merge(self, other: Through) -> None:
+        pass
+
+
+class Crowded:
+    """A model whose replies depend on the company."""
+
+    def __init__(self, real: Model) -> None:
+        self.real = real
+
+    def predict(self, batch: Batch) -> Arrays:
+        return {name: column + np.float32(len(batch)) for name, column in self.real.predict(batch).items()}
+
+
+class Crowding(Through):
+    def finalise(self) -> Any:
+        return Crowded(self.real.finalise())
+
+
+class Unbatched(DataChannel):
+    """Passes on whatever pieces a read gives."""
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        for path in sorted(self.path.rglob("*.pbr")):
+            yield from self._decoded(path, path.name)
+
+
+def twin(case: Case, kind: type[Through]) -> Subject:
+    """The case's algorithm with states of a wrong kind."""
+    real = case.algorithm
+
+    def create(settings: Any, generator: np.random.Generator) -> Any:
+        return kind(real.create(settings, generator))
+
+    def restore(settings: Any, arrays: Arrays, values: dict[str, Any]) -> Any:
+        if "nothing" in arrays:
+            return kind(real.create(settings, np.random.default_rng(0)))
+        return kind(real.restore(settings, arrays, values))
+
+    return Subject(case, replace(real, create=create, restore=restore))
+
+
+def unbatched(case: Case) -> Subject:
+    return Subject(case, case.algorithm, Unbatched)
+
+
+def trusting(case: Case) -> Subject:
+    """Believes what an artifact says of its own size."""
+    real = case.algorithm
+
+    def load(folder: Path) -> Model:
+        content = next(folder.glob("model_*")).read_bytes()
+        struct.unpack_from("<QQQ", content)
+        return real.load(folder)
+
+    return Subject(case, replace(real, load=load))

@@ -1,0 +1,57 @@
+# make help tells what there is.
+
+PYTHON ?= python3
+ALGORITHM ?= kmeans
+VARIANT ?= full
+TAG ?= 1
+# EXTRAS=dev,torch adds torch, for the tests of several hosts and of the GPU's code path on the CPU.
+EXTRAS ?= dev
+# Options for docker build, such as --network=host or --build-arg TORCH_INDEX=...
+DOCKER_BUILD ?=
+
+.PHONY: help env env-mxnet lint test test-container quickstart image docs clean
+
+help:                ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
+
+env: .venv/.$(EXTRAS)  ## .venv with onepass in it
+
+.venv/.$(EXTRAS): pyproject.toml
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --editable '.[$(EXTRAS)]'
+	touch $@
+
+env-mxnet: .venv-mxnet/.installed  ## the real MXNet, which needs an old numpy, for tests/golden/test_mxnet.py
+
+.venv-mxnet/.installed:
+	$(PYTHON) -m venv .venv-mxnet
+	.venv-mxnet/bin/pip install --quiet 'mxnet==1.9.1' 'numpy<1.24'
+	touch $@
+
+lint: env            ## ruff and mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+test: env            ## all tests that need no Docker
+	.venv/bin/python -m pytest -m 'not container'
+
+test-container: env  ## build both variants of the image, train and serve in them
+	$(MAKE) image VARIANT=slim TAG=$(TAG)-slim
+	$(MAKE) image VARIANT=full
+	IMAGE=$(ALGORITHM):$(TAG) .venv/bin/python -m pytest -m container tests/container
+
+quickstart: env      ## train on real data, serve, ask, draw
+	.venv/bin/python examples/quickstart.py
+
+image: env           ## docker image of ALGORITHM, and its size
+	docker build $(DOCKER_BUILD) -f Dockerfile.cpu --build-arg ALGORITHM=$(ALGORITHM) --build-arg VARIANT=$(VARIANT) \
+	    -t $(ALGORITHM):$(TAG) .
+	@docker image inspect --format '{{.Size}}' $(ALGORITHM):$(TAG) \
+	    | awk '{printf "$(ALGORITHM):$(TAG), variant $(VARIANT): %d MB\n", $$1 / 1e6}'
+
+docs: env            ## write the generated parts of docs/
+	.venv/bin/python docs/generate.py
+
+clean:               ## remove the environment and what was built
+	rm -rf .venv .venv-mxnet build quickstart *.egg-info

@@ -20,7 +20,7 @@ class Ahead(Generic[Item]):
     nobody writes) is left behind as a daemon.
     """
 
-    def __init__(self, items: Iterator[Item], depth: int = 2, stopping: threading.Event | None = None) -> None:
+    def __init__(self, items: Iterator[Item], depth: int = 1, stopping: threading.Event | None = None) -> None:
         self._queue: queue.Queue[Item | BaseException | None] = queue.Queue(depth)
         self._closed = threading.Event()
         self._stopping = stopping or self._closed

@@ -21,7 +21,7 @@ import numpy as np
 from algorithms.contract import Algorithm
 from entrypoint.environment import ChannelConfig
 from recordio.batch import Batch
-from recordio.content_types import ContentType
+from recordio.content_types import CSV, ContentType
 from recordio.decoding import blocks, rebatch
 from recordio.errors import DataError, PlatformError, UserError
 from recordio.framing import records
@@ -132,12 +132,20 @@ class DataChannel:
             raise PlatformError(f"{path} is not a named pipe, though the channel's input mode is Pipe")
         return True
 
+    def _label_hint(self) -> str:
+        """A label column that is counted as a feature, or the other way round, is the usual cause in CSV."""
+        if self.content_type.type != CSV:
+            return ""
+        labels = self.content_type.label_size
+        labels = self.algorithm.label_size if labels is None else labels
+        return f" The first {labels} columns were read as labels; text/csv;label_size=N says another number."
+
     def _checked(self, batch: Batch) -> Batch:
         if self.width is not None and batch.width != self.width:
             raise UserError(
                 f"Incorrect configuration or {self.name} dataset provided. The value of feature_dim hyperparameter "
                 f"'{self.width}' doesn't match {self.name} data dimensionality '{batch.width}'. "
-                f"Please set feature_dim to the number of features in {self.name} dataset."
+                f"Please set feature_dim to the number of features in {self.name} dataset.{self._label_hint()}"
             )
         features: Any = batch.features
         if isinstance(features, np.ndarray):

@@ -11,7 +11,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -27,9 +27,9 @@ JOB_SECONDS = 28 * 24 * 3600  # the longest job the platform allows; a slow shar
 class Collective:
     """One host by itself: everything is local."""
 
-    def gathered(self, state: SavedState) -> list[SavedState]:
-        """The states of all hosts in order of rank, on the leader; elsewhere an empty list."""
-        return [state]
+    def others(self, state: Callable[[], SavedState]) -> list[SavedState] | None:  # noqa: ARG002 - nobody to send it to
+        """On the leader the states of all other hosts, in order of rank; None elsewhere, where `state` is sent."""
+        return []
 
     def barrier(self) -> None:
         """Wait until all hosts are here."""
@@ -39,19 +39,19 @@ class _Gloo(Collective):
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def gathered(self, state: SavedState) -> list[SavedState]:
+    def others(self, state: Callable[[], SavedState]) -> list[SavedState] | None:
         import torch
         from torch import distributed
 
         with tempfile.TemporaryDirectory() as scratch, _speaking(self._cluster):
             path = Path(scratch) / "state"
             if not self._cluster.leader:
-                write_state(path, state)
+                write_state(path, state())
                 content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
                 distributed.send(torch.tensor([len(content)]), dst=0)
                 distributed.send(content, dst=0)
-                return []
-            states = [state]
+                return None
+            states = []
             for rank in range(1, len(self._cluster.hosts)):
                 size = torch.zeros(1, dtype=torch.int64)
                 distributed.recv(size, src=rank)

@@ -46,11 +46,11 @@ def train(environment: Environment, stopping: threading.Event, start_up: StartUp
         state, position = job.begin()
         job.learn(state, position)
         learned = Position(position.epoch, position.records + job.reads.records)
-        states = collective.gathered(job.saved(state, learned))
-        if states:
-            for other in states[1:]:
+        others = collective.others(partial(job.saved, state, learned))
+        if others is not None:
+            for other in others:
                 state.merge(job.restored(other))
-            if any(Position.of(saved) != Position() for saved in states):
+            if any(position != Position() for position in (learned, *map(Position.of, others))):
                 job.finish(state)
             elif stopping.is_set():
                 log.info("Stopped before the first record: there is no model to save.")

@@ -37,7 +37,7 @@ class Cells:
     def of(cls, rows: Rows, labels: NDArray[np.int64], weights: NDArray[np.float64], count: int) -> Cells:
         """Cells of the rows that carry each label, empty ones at the origin of the rows."""
         totals = np.bincount(labels, weights, count).astype(np.float64)
-        sums = sums_by(labels, weights, rows.shifted, count, rows.device).astype(np.float64)
+        sums = sums_by(labels, weights, rows.ones, count, rows.device)[:, :-1].astype(np.float64)
         means = sums / np.where(totals > 0, totals, 1)[:, None]
         squares = np.bincount(labels, weights=weights * rows.norms, minlength=count)
         scatters = squares - totals * np.einsum("ij,ij->i", means, means)

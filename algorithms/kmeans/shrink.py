@@ -73,7 +73,8 @@ def calibrated(
     rows = Rows.of(sample, device, shift=origin)
     labels, _ = nearest(rows, cells.means)
     counts = np.bincount(labels, minlength=len(cells))
-    means = sums_by(labels, np.ones(len(sample)), rows.shifted, len(cells), device) / np.maximum(counts, 1)[:, None]
+    sums = sums_by(labels, np.ones(len(sample)), rows.ones, len(cells), device)[:, :-1]
+    means = sums / np.maximum(counts, 1)[:, None]
     points = device.get(rows.shifted)  # ours to change, and the largest array of the final stage
     points -= means.astype(points.dtype)[labels]
     spreads = np.bincount(labels, weights=np.einsum("ij,ij->i", points, points), minlength=len(cells))

@@ -23,9 +23,10 @@ from recordio.errors import UserError
 
 log = logging.getLogger(__name__)
 
-SAMPLE_BATCHES = 10  # mini-batches
-SAMPLE_ROWS = 400  # for each centre
-SAMPLE_VALUES = 1 << 25  # at most: 128 MiB
+SAMPLE_BATCHES = 10  # mini-batches in the sample,
+SAMPLE_ROWS = 400  # or as many rows for each centre,
+SAMPLE_VALUES = 1 << 23  # but no more values than these, 32 MiB,
+FEWEST_SAMPLE_ROWS = 100  # unless centres would get fewer rows than this
 FOUNDERS = 0.3  # of the working centres, at most, that one batch may propose
 FEWEST_FOUNDERS = 16
 FORGOTTEN = 1e-6  # records; a cell faded so far gives up its place
@@ -52,11 +53,9 @@ class KMeansState:
         self.generator = generator
         self.device = device or devices.best()
         self.capacity = settings.k * settings.center_factor
-        values = min(
-            max(SAMPLE_BATCHES * settings.mini_batch_size, SAMPLE_ROWS * settings.k) * settings.feature_dim,
-            max(SAMPLE_VALUES, settings.mini_batch_size * settings.feature_dim),
-        )
-        self.sample = Sample(values // settings.feature_dim)
+        wanted = max(SAMPLE_BATCHES * settings.mini_batch_size, SAMPLE_ROWS * settings.k)
+        affordable = max(SAMPLE_VALUES // settings.feature_dim, FEWEST_SAMPLE_ROWS * settings.k)
+        self.sample = Sample(min(wanted, max(affordable, settings.mini_batch_size)))
         self.cells = Cells.at(np.empty((0, settings.feature_dim)))
         self.price = 0.0
         self.founders = self.most_founders

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from algorithms.numerics.device import CPU, Array, Device
 from recordio.errors import UserError
 
-TILE_VALUES = 1 << 23  # scores held at once: 32 MiB
+TILE_VALUES = 1 << 21  # scores held at once: 8 MiB, and as quick as more
 PAIR_VALUES = 1 << 20  # doubles held at once where pairs are compared exactly: 8 MiB
 ROUNDING = 1e-6  # of a squared norm: a squared distance that may be none
 LARGEST_NORM = 1e36  # squared distances up to 4 times this fit into float32

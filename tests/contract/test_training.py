@@ -188,6 +188,16 @@ def test_wrong_data(case: Case, fault: str, tmp_path: Path) -> None:
     assert job.failure.startswith(start) and part in job.failure, job.failure
 
 
+def test_a_label_column_is_suspected(case: Case, tmp_path: Path) -> None:
+    features, _ = case.records(100, 1)
+    job = Job(tmp_path, case)
+    job.channels(train={"ContentType": "text/csv;label_size=0"})
+    job.files("train", {"a.csv": csv_bytes((features, np.zeros(100, np.float32)))})
+    code, _ = job.run()
+    assert code == 2 and f"data dimensionality '{case.width + 1}'" in job.failure
+    assert "The first 0 columns were read as labels; text/csv;label_size=N says another number." in job.failure
+
+
 @pytest.mark.parametrize(("value", "word"), [(np.nan, "missing (NaN)"), (np.inf, "infinite floating point")])
 def test_values_that_are_no_numbers(case: Case, value: float, word: str, tmp_path: Path) -> None:
     features, labels = case.records(1000, 1)

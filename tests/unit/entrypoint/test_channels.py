@@ -170,7 +170,8 @@ def test_another_width(base: Base) -> None:
     base.file("train/a", b"1,2,3\n")
     assert error_of(lambda: rows(channel(base))) == (
         "Incorrect configuration or train dataset provided. The value of feature_dim hyperparameter '2' doesn't match "
-        "train data dimensionality '3'. Please set feature_dim to the number of features in train dataset. | None"
+        "train data dimensionality '3'. Please set feature_dim to the number of features in train dataset. "
+        "The first 0 columns were read as labels; text/csv;label_size=N says another number. | None"
     )
     base.file("train/a", b"1,2\n")
     base.file("train/b", b"1,2,3\n")

@@ -10,7 +10,7 @@ import stat
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,8 +81,10 @@ class DataChannel:
         self.size_bytes = 0
         number, self.passes = self.passes, self.passes + 1
         try:
+            seen = 0
             for batch in rebatch(self._blocks(number), size):
-                yield self._checked(batch)
+                yield self._checked(batch, seen)
+                seen += len(batch)
         except DataError as error:
             raise UserError(
                 f"Unable to read data channel '{self.name}'. Requested content-type is '{self.content_type}'. "
@@ -140,7 +142,8 @@ class DataChannel:
         labels = self.algorithm.label_size if labels is None else labels
         return f" The first {labels} columns were read as labels; text/csv;label_size=N says another number."
 
-    def _checked(self, batch: Batch) -> Batch:
+    def _checked(self, batch: Batch, seen: int) -> Batch:
+        """The batch, dense where the algorithm wants it so; `seen` records of the pass came before it."""
         if self.width is not None and batch.width != self.width:
             raise UserError(
                 f"Incorrect configuration or {self.name} dataset provided. The value of feature_dim hyperparameter "
@@ -160,14 +163,25 @@ class DataChannel:
         if doubtful and not self.algorithm.missing and np.isnan(values).any():
             raise UserError(
                 f"Unable to read data channel '{self.name}'. Found missing (NaN) values. "
-                "Please remove any missing (NaN) values in the input data."
+                f"Please remove any missing (NaN) values in the input data. {_first(features, np.isnan, seen)}"
             )
         if doubtful and np.isinf(values).any():
             raise UserError(
-                f"Unable to read data channel '{self.name}'. Found infinite floating point values. "
-                "Please remove any infinite floating point values in the input data."
+                f"Unable to read data channel '{self.name}'. Found infinite floating point values. Please remove any "
+                f"infinite floating point values in the input data. {_first(features, np.isinf, seen)}"
             )
         return batch
+
+
+def _first(features: Any, wrong: Callable[[Any], Any], seen: int) -> str:
+    """Where the first wrong value stands, counted from 0 over all files of the channel."""
+    if isinstance(features, np.ndarray):
+        row, column = np.argwhere(wrong(features))[0]
+    else:
+        entries = features.tocoo()
+        at = np.flatnonzero(wrong(entries.data))[0]
+        row, column = entries.row[at], entries.col[at]
+    return f"The first is at record {seen + row}, feature {column}."
 
 
 class _Counted:

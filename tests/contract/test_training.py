@@ -208,6 +208,7 @@ def test_values_that_are_no_numbers(case: Case, value: float, word: str, tmp_pat
     code, output = job.run()
     assert (code, job.model_files) == (2, {}), output
     assert job.failure.startswith(f"Customer Error: Unable to read data channel 'train'. Found {word} values.")
+    assert job.failure.endswith("The first is at record 777, feature 3.")
 
 
 def test_channels_that_are_wrong(case: Case, tmp_path: Path) -> None:

@@ -195,6 +195,7 @@ def test_values_that_are_no_numbers(base: Base, value: float, what: str, sparse:
     base.file("train/a", file.getvalue())
     text = error_of(lambda: rows(channel(base, RECORDIO)))
     assert text.startswith(f"{NO_NUMBERS}Found {what}") and "Please remove any" in text
+    assert "The first is at record 37, feature 1." in text
 
 
 def test_missing_values_where_they_are_welcome(base: Base) -> None:

@@ -24,13 +24,16 @@ TOO_BIG = ("array is too big", "Maximum allowed dimension exceeded")
 log = logging.getLogger(__name__)
 
 
-def exit_code(action: Callable[[], None], failure: Path | None) -> int:
-    """Run a command; on an error, log it, write the failure file and give the code that tells who can mend it."""
+def exit_code(action: Callable[[], int | None], failure: Path | None) -> int:
+    """Run a command; on an error, log it, write the failure file and give the code that tells who can mend it.
+
+    action   may give an exit code of its own; None is success
+    """
     if failure is not None:
         with contextlib.suppress(OSError):  # of a job that ran here before
             failure.unlink(missing_ok=True)
     try:
-        action()
+        return action() or SUCCESS
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException as error:  # the one door, also for panics of compiled libraries, which are no Exceptions
@@ -42,7 +45,6 @@ def exit_code(action: Callable[[], None], failure: Path | None) -> int:
         if failure is not None:
             _write(failure, text)
         return code
-    return SUCCESS
 
 
 def _code(error: BaseException) -> int:

@@ -20,12 +20,12 @@ def serve() -> int:
     """Answer requests until SIGTERM."""
     start_logging()
 
-    def server() -> None:
+    def server() -> int:
         environment = Environment.from_variables()
         drop_privileges(environment.base, environment.variables, only_reads=True)
         algorithm = algorithms.algorithm(environment.algorithm)
         settings = Settings.from_environment(os.environ, model=environment.model)
         folder = environment.base / "models" if settings.multi_model else environment.model
-        run(algorithm, folder, settings)
+        return run(algorithm, folder, settings)
 
     return doors.exit_code(server, None)

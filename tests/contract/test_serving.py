@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -283,3 +285,23 @@ def test_no_home_and_no_temporary_folder_are_needed(tmp_path: Path) -> None:
 def test_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)), pytest.raises(AssertionError, match="expected an integer between 1"):
         toy(tmp_path / "model", SAGEMAKER_BIND_TO_PORT="0").__enter__()
+
+
+def test_a_port_in_use_is_a_failure(tmp_path: Path) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "entrypoint", "serve"],
+            env={
+                **os.environ,
+                "ALGORITHM": "kmeans",
+                "SAGEMAKER_BASE_DIR": str(tmp_path),
+                "SAGEMAKER_BIND_TO_PORT": port,
+            },
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert port in done.stdout + done.stderr

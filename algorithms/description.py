@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 from algorithms.contract import Algorithm
-from algorithms.hyperparameters import Choice, Declared, Flag, Many, Number, as_string
+from algorithms.forms import Choice, Flag, Many, Number
+from algorithms.hyperparameters import Declared
+from algorithms.spellings import as_string
 
 LARGEST_INTEGER = 2**31 - 1  # the platform's ranges must have both ends
 LARGEST_NUMBER = 1e300

@@ -12,22 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import algorithms
-from algorithms.hyperparameters import (
-    LONGEST_VALUE,
-    Choice,
-    Declared,
-    Flag,
-    Form,
-    Ge,
-    Gt,
-    Hyperparameters,
-    Le,
-    Lt,
-    Many,
-    Number,
-    as_string,
-    hyper,
-)
+from algorithms.forms import Choice, Flag, Form, Many, Number
+from algorithms.hyperparameters import Declared, Ge, Gt, Hyperparameters, Le, Lt, hyper
+from algorithms.spellings import LONGEST_VALUE, as_string
 from recordio.errors import UserError
 from tests.unit.toy import ToyHyperparameters
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import algorithms
 from entrypoint.cluster import Cluster
 from recordio.errors import PlatformError, UserError
 
@@ -56,7 +57,8 @@ class Environment:
         """Raises PlatformError when no algorithm is named."""
         name = variables.get("ALGORITHM", "")
         if not name:
-            raise PlatformError("The variable ALGORITHM is not set: expected the name of an algorithm, such as kmeans")
+            names = ", ".join(sorted(algorithms.TABLE))
+            raise PlatformError(f"The variable ALGORITHM is not set: expected the name of an algorithm, one of {names}")
         return cls(Path(variables.get("SAGEMAKER_BASE_DIR") or "/opt/ml"), name, variables)
 
     @property

@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from algorithms import TABLE
 from local import launching
 from local.models import algorithm_name, opened
 from local.processes import Child, Command
@@ -46,7 +47,8 @@ def serve(
 def _process(base: Path, directory: Path, algorithm: str | None, port: int, variables: dict[str, str]) -> Command:
     name = algorithm or algorithm_name(directory)
     if name is None:
-        raise UserError("The model does not say which algorithm made it: name it with --algorithm, as in kmeans")
+        names = ", ".join(sorted(TABLE))
+        raise UserError(f"The model does not say which algorithm made it: name it with --algorithm, one of {names}")
     (base / "model").symlink_to(directory.resolve())
     return launching.process("serve", base, name, {**variables, "SAGEMAKER_BIND_TO_PORT": str(port)})
 

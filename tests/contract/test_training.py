@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from algorithms.artifacts.states import find_state, read_state
 from tests.contract.cases import CASES, Case
 from tests.contract.jobs import RECORDIO, Feeder, Job, csv_bytes, record_bytes, wait_for
 
@@ -348,7 +349,10 @@ def test_checkpoint_of_another_job_is_refused(case: Case, tmp_path: Path) -> Non
 def test_several_hosts_learn_what_one_would(case: Case, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="several hosts need the extra torch")
     features, labels = case.records(3000, 1)
-    whole = trained(tmp_path / "one", case)
+    whole = Job(tmp_path / "one", case)
+    whole.channels(train=FILE)
+    whole.files("train", {"a.pbr": record_bytes((features, labels))})
+    assert whole.run()[0] == 0
     hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
     with_port = {"ONEPASS_PORT": str(free_port())}
     jobs = []
@@ -365,7 +369,19 @@ def test_several_hosts_learn_what_one_would(case: Case, tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0, 0, 0], "\n".join(outputs)
     assert "model_127.0.0.1" in jobs[0].model_files and jobs[1].model_files == {}
     assert case.algorithm.load(jobs[0].base / "model").feature_dim == case.width
-    assert whole.model_files.keys() != jobs[0].model_files.keys()
+    expected, found = training_metrics(whole), training_metrics(jobs[0])
+    assert found.keys() == expected.keys() and found
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=case.merge_tolerance)
+
+
+def training_metrics(job: Job) -> dict[str, float]:
+    """What the artifact's state gives, which holds what all hosts have seen."""
+    path = find_state(job.base / "model")
+    assert path is not None
+    saved, algorithm = read_state(path), job.case.algorithm
+    settings = algorithm.hyperparameters.from_strings(saved.hyperparameters)
+    return dict(algorithm.restore(settings, saved.arrays, dict(saved.values)).finalise().metrics)
 
 
 def free_port() -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import algorithms
 from entrypoint.__main__ import main
 from entrypoint.stopping import stop_requested
 from tests.unit.entrypoint.conftest import Base, record_bytes
@@ -47,7 +48,8 @@ def test_a_word_that_is_no_program(word: str) -> None:
 def test_train_is_what_happens_without_a_word(base: Base) -> None:
     done = entrypoint(SAGEMAKER_BASE_DIR=str(base.path))
     assert done.returncode == 3
-    text = "Platform Error: The variable ALGORITHM is not set: expected the name of an algorithm, such as kmeans"
+    text = "Platform Error: The variable ALGORITHM is not set: expected the name of an algorithm, one of "
+    text += ", ".join(sorted({*algorithms.TABLE} - {"toy"}))  # which is in the table of this process alone
     assert (base.path / "output" / "failure").read_text() == text
     assert done.stdout.startswith(
         "Docker entrypoint called with argument(s): train\nRunning default environment configuration script\n["

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -120,9 +119,7 @@ def served(job: Job, *options: str) -> Iterator[str]:
         url = f"http://127.0.0.1:{port}"
         wait_for(lambda: answers(f"{url}/ping"), "/ping")
         yield url
-        began = time.monotonic()
-        docker("stop", "--time", "30", name)
-        assert time.monotonic() - began < 20, "SIGTERM was not heard"
+        docker("stop", "--time", "30", name)  # then SIGKILL, which would leave 137
         assert json.loads(docker("inspect", name))[0]["State"]["ExitCode"] == 0
     finally:
         docker("rm", "--force", name)

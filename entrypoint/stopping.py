@@ -23,3 +23,9 @@ def stop_requested() -> threading.Event:
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
     return requested
+
+
+def stops_ignored() -> None:
+    """From here on the outcome stands. While the interpreter ends, a signal would kill it and change the exit code."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

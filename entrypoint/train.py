@@ -10,7 +10,7 @@ from entrypoint import doors
 from entrypoint.environment import Environment
 from entrypoint.privileges import drop_privileges
 from entrypoint.reports import StartUp, start_logging
-from entrypoint.stopping import stop_requested
+from entrypoint.stopping import stop_requested, stops_ignored
 
 
 def train() -> int:
@@ -31,5 +31,6 @@ def train() -> int:
         run(Environment.from_variables(), stopping, start_up)
 
     code = doors.exit_code(job, base / "output" / "failure")
+    stops_ignored()
     sys.stdout.flush()
     return code

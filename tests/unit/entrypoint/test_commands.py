@@ -86,3 +86,18 @@ def test_signals_ask_for_a_stop(number: signal.Signals) -> None:
         return f"{before} {requested.wait(5)}"
 
     assert forked(action) == "False True"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_that_comes_after_the_end_changes_nothing(base: Base, number: signal.Signals) -> None:
+    """A platform that ends a cluster may ask a host to stop that is just ending by itself."""
+    code = (
+        "import os, sys\nfrom entrypoint.train import train\n"
+        "class Late:\n"
+        f"    def __del__(self, kill=os.kill, process=os.getpid()): kill(process, {int(number)})\n"
+        "late = Late()  # cleared away when the interpreter hears no signals any more\n"
+        "sys.exit(train())"
+    )
+    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(base.path), "ALGORITHM": "kmeans"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 2

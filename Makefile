@@ -16,7 +16,8 @@ help:                ## this list
 
 env: .venv/.$(EXTRAS)  ## .venv with onepass in it
 
-.venv/.$(EXTRAS): pyproject.toml
+# An installed project builds its compiled modules; an edited one builds them again.
+.venv/.$(EXTRAS): pyproject.toml setup.py $(wildcard recordio/*.pyx recordio/*.pxd)
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@
@@ -54,4 +55,4 @@ docs: env            ## write the generated parts of docs/
 	.venv/bin/python docs/generate.py
 
 clean:               ## remove the environment and what was built
-	rm -rf .venv .venv-mxnet build quickstart *.egg-info
+	rm -rf .venv .venv-mxnet build quickstart *.egg-info recordio/*.so

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import logging
 import os
 import stat
@@ -13,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,10 +22,11 @@ from algorithms.contract import Algorithm
 from entrypoint.environment import ChannelConfig
 from recordio.batch import Batch
 from recordio.content_types import CSV, ContentType
-from recordio.decoding import blocks, rebatch
+from recordio.decoding import blocks
 from recordio.errors import DataError, PlatformError, UserError
 from recordio.framing import records
-from recordio.streams import Readable
+from recordio.rebatching import rebatch
+from recordio.streams import Readable, unbuffered
 
 DEFAULT_CONTENT_TYPE = "application/x-recordio-protobuf"
 DEEPEST_FOLDER = 16
@@ -108,7 +109,7 @@ class DataChannel:
                 source = _Counted(file, self)
                 if self.pipe and self.config.wrapped and self.content_type.type != DEFAULT_CONTENT_TYPE:
                     for number, payload in enumerate(records(source)):
-                        yield from self._stream(io.BytesIO(payload), f"object {number}")
+                        yield from self._stream(BytesIO(payload), f"object {number}")
                 else:
                     yield from self._stream(source, name)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -187,7 +188,7 @@ def _first(features: Any, wrong: Callable[[Any], Any], seen: int) -> str:
 class _Counted:
     """A readable stream that counts what passes."""
 
-    def __init__(self, file: Readable, channel: DataChannel) -> None:
+    def __init__(self, file: FileIO | gzip.GzipFile, channel: DataChannel) -> None:
         self._file = file
         self._channel = channel
 
@@ -195,6 +196,11 @@ class _Counted:
         content = self._file.read(size)
         self._channel.size_bytes += len(content)
         return content
+
+    def readinto(self, room: memoryview[int], /) -> int:
+        count = self._file.readinto(room) or 0
+        self._channel.size_bytes += count
+        return count
 
 
 def configured_channels(
@@ -266,9 +272,9 @@ def _supported(config: ChannelConfig, algorithm: Algorithm) -> ContentType:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Readable]:
+def _opened(path: Path) -> Iterator[FileIO | gzip.GzipFile]:
     """Open a file or pipe; a gzip file is read through, which a pipe never needs."""
-    with path.open("rb", buffering=0) as file:
+    with unbuffered(path) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             yield file
             return

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from recordio.batch import Batch
 from recordio.content_types import ContentType, UnsupportedContentType, negotiate, sniff
-from recordio.decoding import batches, blocks, decode, rebatch
+from recordio.decoding import batches, blocks, decode
 from recordio.encoding import encode
 from recordio.errors import AlgorithmError, DataError, PlatformError, UserError
 from recordio.framing import records, write_record
+from recordio.image_records import ImageRecord, images, write_images
 from recordio.limits import LIMITS, Limits
+from recordio.rebatching import rebatch
 
 if TYPE_CHECKING:
+    from recordio.writers import writer
     from recordio.writing import write_dense, write_sparse
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "Batch",
     "ContentType",
     "DataError",
+    "ImageRecord",
     "Limits",
     "PlatformError",
     "UnsupportedContentType",
@@ -35,17 +39,22 @@ __all__ = [
     "blocks",
     "decode",
     "encode",
+    "images",
     "negotiate",
     "rebatch",
     "records",
     "sniff",
     "write_dense",
+    "write_images",
     "write_record",
     "write_sparse",
+    "writer",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("write_dense", "write_sparse"):  # they bring protobuf, which a server of CSV need not wait for
         return getattr(import_module("recordio.writing"), name)
+    if name == "writer":
+        return import_module("recordio.writers").writer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,15 +12,19 @@ CSV = "text/csv"
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
 RECORDIO = "application/x-recordio-protobuf"
+LIBSVM = "text/libsvm"
+PARQUET = "application/x-parquet"
+NPY = "application/x-npy"
+NPZ = "application/x-npz"
 
 SHORT_NAMES = {
     "csv": CSV,
     "json": JSON,
     "jsonlines": JSON_LINES,
     "recordio-protobuf": RECORDIO,
-    "libsvm": "text/libsvm",
-    "text/x-libsvm": "text/libsvm",
-    "parquet": "application/x-parquet",
+    "libsvm": LIBSVM,
+    "text/x-libsvm": LIBSVM,
+    "parquet": PARQUET,
 }
 
 

@@ -5,99 +5,72 @@ Records and columns are counted from 0, blank lines not at all.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import DTypeLike, NDArray
-from pyarrow import csv as arrow
+from numpy.typing import DTypeLike
 
+from recordio import csv_cells
 from recordio.batch import Batch
 from recordio.errors import DataError
 from recordio.limits import Limits
 from recordio.rows import labels_of
-from recordio.streams import lines
-
-NOT_SEPARATORS = bytes(set(range(256)) - set(b",\n"))
+from recordio.streams import Text, lines
 
 
 def blocks(stream: Iterator[bytes], *, label_size: int, dtype: DTypeLike, limits: Limits) -> Iterator[Batch]:
     """Batches of the lines that each piece of the stream completes. An empty cell is nan."""
-    first = 0
-    columns = None
-    for some in lines(stream, limits.line_bytes):
-        text = some.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in some else some
-        text = text if text.endswith(b"\n") else text + b"\n"
-        start = len(text) - len(text.lstrip(b"\n"))
-        if start == len(text):
-            continue
-        columns = columns or text.count(b",", start, text.index(b"\n", start)) + 1
-        if columns > limits.dense_width + label_size:
-            raise DataError(f"record {first}: got {columns} columns, the limit is {limits.dense_width}")
-        # Looking for blank lines costs as much as counting commas, so it waits until these don't fit.
-        if columns == 1 or not _is_rectangular(text, columns):
-            text = re.sub(rb"\n+", b"\n", text).lstrip(b"\n")
-        if columns <= label_size or not _is_rectangular(text, columns):
-            raise _fault(text, first, columns, label_size)
-        table = _table(text, columns, dtype)
-        if table is None:
-            raise _fault(text, first, columns, label_size)
-        yield Batch(table[:, label_size:], labels_of(table[:, :label_size]))
-        first += len(table)
+    first = columns = 0
+    for text in lines(stream, limits.line_bytes, ends=b"\n\r"):
+        start = 0
+        if not columns:
+            start, columns = csv_cells.layout(text)
+            if columns > limits.dense_width + label_size:
+                raise DataError(f"record 0: got {columns} columns, the limit is {limits.dense_width}")
+            if 0 < columns <= label_size:
+                raise DataError(f"record 0: got {columns} columns, expected features after {label_size} label columns")
+        while start < len(text) and columns:
+            table, start, stopped = csv_cells.read(text, start, columns, dtype)
+            if len(table):
+                yield Batch(table[:, label_size:], labels_of(table[:, :label_size]))
+            first += len(table)
+            if stopped >= 0:
+                raise _fault(text, start, first, stopped, columns, label_size)
 
 
-def _is_rectangular(text: bytes, columns: int) -> bool:
-    """Whether each line has so many columns."""
-    separators = text.translate(None, NOT_SEPARATORS)
-    rows, rest = divmod(len(separators), columns)
-    return not rest and separators == (b"," * (columns - 1) + b"\n") * rows
-
-
-def _table(text: bytes, columns: int, dtype: DTypeLike) -> NDArray[Any] | None:
-    """The cells of lines that are rectangular, (records, columns); None when a cell is not a number.
-
-    Read as one long column, which then is the matrix row by row: wide rows cost no more than narrow ones, and nothing
-    is transposed.
-    """
-    column = text.replace(b",", b"\n")
-    try:
-        cells = arrow.read_csv(
-            pa.BufferReader(column),
-            arrow.ReadOptions(column_names=["cell"], use_threads=False, block_size=len(column) + 1),
-            arrow.ParseOptions(ignore_empty_lines=False),
-            arrow.ConvertOptions(column_types={"cell": pa.from_numpy_dtype(np.dtype(dtype))}, null_values=[""]),
-        )["cell"]
-    except pa.ArrowInvalid:
-        return None
-    if len(cells) != column.count(b"\n"):  # a quoted cell held a newline, or the comma that we replaced by one
-        return None
-    return cells.to_numpy().reshape(-1, columns)  # type: ignore[no-any-return]
-
-
-def _fault(text: bytes, first: int, columns: int, label_size: int) -> DataError:
-    """What is wrong with the text, found again at leisure."""
-    if columns <= label_size:
-        return DataError(f"record {first}: got {columns} columns, expected features after {label_size} label columns")
-    decoded = text.decode("utf-8", "replace")
-    for record, line in enumerate(decoded.split("\n")[:-1], start=first):
-        cells = next(csv.reader([line]), [])
-        for column, cell in enumerate(cells):
-            if not _is_number(cell):
-                header = "; is this a header? CSV must not have one" if not any(map(_is_number, cells)) else ""
-                return DataError(f"record {record}, column {column}: got {cell[:40]!r}, expected a number{header}")
-        if len(cells) != columns:
-            got, expected = len(cells) - label_size, columns - label_size
-            return DataError(f"record {record}: got {got} features, expected {expected}")
-    return DataError(f"record {first} or after it: got text that is not CSV of numbers")
-
-
+LINE_END = re.compile(rb"[\r\n]|\Z")
+CELL = re.compile(rb'(?:"([^"]*+(?:""[^"]*+)*+)"?+)?([^,]*+)')
+# Without going back, so that a cell of a million digits or spaces takes no longer than it must.
 NUMBER = re.compile(
-    r"\s*([+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan))?\s*", re.IGNORECASE | re.ASCII
+    rb"[ \t]*+((?:[+-]?(?:(?:\d++(?:\.\d*+)?+|\.\d++)(?:e[+-]?\d++)?+|inf(?:inity)?+|nan))?+)[ \t]*+",
+    re.IGNORECASE,
 )
 
 
-def _is_number(cell: str) -> bool:
-    return NUMBER.fullmatch(cell) is not None
+def _fault(text: Text, start: int, record: int, stopped: int, columns: int, label_size: int) -> DataError:
+    """What is wrong with a line: its cells before `start`, in column `stopped`, are numbers."""
+    end = LINE_END.search(text, start).start()  # type: ignore[union-attr]
+    column = stopped
+    for column, cell in enumerate(_cells(text, start, end), start=stopped):
+        if not NUMBER.fullmatch(cell):
+            header = column == 0 and not any(map(NUMBER.fullmatch, _cells(text, start, end)))
+            hint = "; is this a header? CSV must not have one" if header else ""
+            return _not_a_number(record, column, cell, hint)
+    if column + 1 != columns:
+        return DataError(f"record {record}: got {column + 1 - label_size} features, expected {columns - label_size}")
+    return _not_a_number(record, stopped, CELL.match(text, start, end)[0])  # type: ignore[index]
+
+
+def _cells(text: Text, start: int, end: int) -> Iterator[bytes]:
+    """The cells of text[start:end], without their quotes."""
+    while match := CELL.match(text, start, end):
+        quoted, rest = match.groups()
+        yield rest if quoted is None else quoted.replace(b'""', b'"') + rest
+        if match.end() == end:
+            return
+        start = match.end() + 1
+
+
+def _not_a_number(record: int, column: int, cell: bytes, hint: str = "") -> DataError:
+    shown = cell[:160].decode("utf-8", "replace")[:40]
+    return DataError(f"record {record}, column {column}: got {shown!r}, expected a number{hint}")

@@ -5,17 +5,29 @@ Error texts say where: the name, if one was given, then the record, counted from
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from recordio.batch import Batch
-from recordio.content_types import CSV, JSON, JSON_LINES, RECORDIO, ContentType, UnsupportedContentType, sniff
+from recordio.content_types import (
+    CSV,
+    JSON,
+    JSON_LINES,
+    LIBSVM,
+    NPY,
+    NPZ,
+    PARQUET,
+    RECORDIO,
+    ContentType,
+    UnsupportedContentType,
+    sniff,
+)
 from recordio.errors import DataError, UserError
 from recordio.framing import MAGIC_BYTES
 from recordio.limits import LIMITS, Limits
+from recordio.rebatching import consistent, rebatch
 from recordio.streams import Source, as_utf8, pieces
 
 
@@ -47,60 +59,50 @@ def blocks(
 ) -> Iterator[Batch]:
     """Decoded pieces of any number of records, each as soon as its bytes are there, dense or sparse as they came.
 
-    Dense features may be views of the bytes read, neither aligned nor writable; `rebatch` copies those.
-
     source       bytes, a path, or a file object whose `read` may return less than it is asked for
-    label_size   leading columns of CSV that are labels, when the content type doesn't say
+    label_size   leading columns of a dense table that are labels, when the content type doesn't say
     width        features of each record, when the caller knows: others are refused, and sparse ones may lack a shape
     dtype        of features and labels, float32 or float64
     name         of the source, such as a file's, for error texts
     Raises DataError when the bytes are not what the content type promises, or the width changes; nan is the caller's.
     """
     content_type = ContentType.parse(content_type)
-    stream = pieces(source)
+    if (stated := content_type.label_size) is not None:
+        label_size = stated
     decoded: Iterator[Batch]
     # Each decoder brings a library (protobuf, pyarrow, orjson) that the others need not wait for.
     if content_type.type == RECORDIO:
         from recordio import tabular
 
-        decoded = tabular.blocks(stream, width=width, dtype=dtype, limits=limits)
+        decoded = tabular.blocks(source, width=width, dtype=dtype, limits=limits)
     elif content_type.type == CSV:
         from recordio import csv
 
-        if (stated := content_type.label_size) is not None:
-            label_size = stated
-        text = as_utf8(stream, content_type.encoding)
+        text = as_utf8(pieces(source), content_type.encoding)
         decoded = csv.blocks(text, label_size=label_size, dtype=dtype, limits=limits)
     elif content_type.type in (JSON, JSON_LINES):
         from recordio import json_records
 
         decode_json = json_records.document_blocks if content_type.type == JSON else json_records.line_blocks
-        text = as_utf8(stream, content_type.encoding)
+        text = as_utf8(pieces(source), content_type.encoding)
         decoded = decode_json(text, width=width, dtype=dtype, limits=limits)
+    elif content_type.type == LIBSVM:
+        from recordio import libsvm
+
+        encoding = content_type.encoding
+        decoded = libsvm.blocks(source, width=width, dtype=dtype, limits=limits, encoding=encoding)
+    elif content_type.type in (NPY, NPZ):
+        from recordio import npy, npz
+
+        decode_arrays = npy.blocks if content_type.type == NPY else npz.blocks
+        decoded = decode_arrays(source, label_size=label_size, dtype=dtype, limits=limits)
+    elif content_type.type == PARQUET:
+        from recordio import parquet
+
+        decoded = parquet.blocks(source, label_size=label_size, dtype=dtype, limits=limits)
     else:
         raise UnsupportedContentType(f"content-type {content_type.type[:100]} not supported")
     return _named(consistent(decoded, width), name)
-
-
-def rebatch(some: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """Batches of exactly `size` records, the last one shorter, each as soon as its records are there.
-
-    A batch is sparse when one of its records came sparse. Its arrays are contiguous, aligned and writable, and stay
-    valid after the next one is asked for. Raises DataError when the width changes, from one source to the next too.
-    """
-    pending: list[Batch] = []
-    missing = size
-    for block in consistent(some):
-        start = 0
-        while len(block) - start >= missing:
-            yield _joined([*pending, _part(block, start, start + missing)])
-            start += missing
-            pending, missing = [], size
-        if start < len(block):
-            pending.append(_part(block, start, len(block)))
-            missing -= len(block) - start
-    if pending:
-        yield _joined(pending)
 
 
 def decode(
@@ -129,22 +131,7 @@ def decode(
         if max_records is not None and records > max_records:
             raise UserError(f"got more than {max_records} records in one request, the limit")
         found.append(block)
-    return _joined(found) if found else Batch(np.empty((0, width or 0), dtype))
-
-
-def consistent(some: Iterable[Batch], width: int | None = None) -> Iterator[Batch]:
-    """The same batches. Raises DataError at the first record whose width or number of labels differs."""
-    labels = None
-    record = 0
-    for block in some:
-        width = block.width if width is None else width
-        if block.width != width:
-            raise DataError(f"record {record}: got {block.width} features, expected {width}")
-        labels = _label_count(block) if labels is None else labels
-        if _label_count(block) != labels:
-            raise DataError(f"record {record}: got {_label_count(block)} labels, expected {labels}")
-        record += len(block)
-        yield block
+    return next(rebatch(found, records), None) or Batch(np.empty((0, width or 0), dtype))
 
 
 def _bare_record(body: bytes, width: int | None, dtype: DTypeLike, limits: Limits) -> Iterator[Batch]:
@@ -162,29 +149,3 @@ def _named(some: Iterator[Batch], name: str) -> Iterator[Batch]:
         yield from some
     except DataError as error:
         raise DataError(f"{name}, {error}" if name else str(error)) from None
-
-
-def _label_count(batch: Batch) -> int:
-    if batch.labels is None:
-        return 0
-    return 1 if batch.labels.ndim == 1 else int(batch.labels.shape[1])
-
-
-def _part(batch: Batch, start: int, end: int) -> Batch:
-    """Some records; of a sparse batch a slice is a copy, so the whole is taken as it is."""
-    return batch if (start, end) == (0, len(batch)) else batch[start:end]
-
-
-def _joined(parts: list[Batch]) -> Batch:
-    labels = [part.labels for part in parts if part.labels is not None]
-    return Batch(_stacked([part.features for part in parts]), _stacked(labels) if labels else None)
-
-
-def _stacked(parts: list[Any]) -> Any:
-    if all(isinstance(part, np.ndarray) for part in parts):
-        return np.require(parts[0] if len(parts) == 1 else np.concatenate(parts), requirements=["C", "A", "W"])
-    if len(parts) == 1:
-        return parts[0]
-    from scipy.sparse import csr_array, vstack
-
-    return vstack([csr_array(part) for part in parts], format="csr")

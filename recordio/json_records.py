@@ -1,21 +1,29 @@
-"""JSON and JSON Lines requests to batches."""
+"""JSON and JSON Lines to batches: {"instances": [...]}, or an instance a line.
+
+An instance holds "features", dense or sparse, by itself or in "data"; beside them it may hold "label", a number or a
+list of numbers. Other names are skipped.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import DTypeLike, NDArray
 
+from recordio import json_lines
 from recordio.batch import Batch
 from recordio.errors import DataError
 from recordio.limits import Limits
-from recordio.rows import Row, batches, cast, row
-from recordio.streams import lines
+from recordio.rows import Row, batches, cast, labels_of, row
+from recordio.streams import Text, lines
 
+GROUP = 256  # records parsed one by one before the compiled pass is tried again
+LINE = re.compile(rb"[^ \t\r\n][^\n]*")
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -31,25 +39,38 @@ def document_blocks(stream: Iterator[bytes], *, width: int | None, dtype: DTypeL
     instances = document.get("instances") if isinstance(document, dict) else None
     if not isinstance(instances, list):
         raise DataError(f'got {_name(document)} without a list of instances, expected {{"instances": [...]}}')
-    yield from _blocks(instances, 0, width, dtype, limits)
+    yield from _blocks(iter(instances), 0, width, dtype, limits)
 
 
 def line_blocks(stream: Iterator[bytes], *, width: int | None, dtype: DTypeLike, limits: Limits) -> Iterator[Batch]:
     """Batches of the lines that each piece of the stream completes, one instance a line."""
     first = 0
     for text in lines(stream, limits.line_bytes):
-        instances = []
-        for line in text.split(b"\n"):
-            if line.strip():
-                try:
-                    instances.append(_parse(line, limits))
-                except DataError as error:
-                    raise DataError(f"record {first + len(instances)}: {error}") from None
-        yield from _blocks(instances, first, width, dtype, limits)
-        first += len(instances)
+        start = 0
+        while start < len(text):
+            start, columns, label_count = json_lines.layout(text, start)
+            if columns > limits.dense_width:
+                raise DataError(f"record {first}: got {columns} values, the limit is {limits.dense_width}")
+            if columns:
+                features, labels, start = json_lines.read(text, start, columns, label_count, dtype)
+                yield Batch(features, labels_of(labels))
+                first += len(features)
+            else:
+                found = list(islice(LINE.finditer(text, start), GROUP))
+                yield from _blocks(_instances(found, first, limits), first, width, dtype, limits)
+                start = found[-1].end() if found else len(text)
+                first += len(found)
 
 
-def _parse(text: bytes, limits: Limits) -> Any:
+def _instances(found: Iterable[re.Match[bytes]], first: int, limits: Limits) -> Iterator[Any]:
+    for record, match in enumerate(found, start=first):
+        try:
+            yield _parse(match[0], limits)
+        except DataError as error:
+            raise DataError(f"record {record}: {error}") from None
+
+
+def _parse(text: Text, limits: Limits) -> Any:
     if _depth(text) > limits.json_depth and _depth(_without_strings(text)) > limits.json_depth:
         raise DataError(f"got JSON nested more than {limits.json_depth} deep")
     try:
@@ -58,7 +79,7 @@ def _parse(text: bytes, limits: Limits) -> Any:
         raise DataError(f"got bytes that are not JSON: {error}") from None
 
 
-def _depth(text: bytes) -> int:
+def _depth(text: Text) -> int:
     """How deep brackets nest, those in strings included."""
     brackets = text.translate(None, NOT_BRACKETS)
     if len(brackets) <= 2:
@@ -68,28 +89,46 @@ def _depth(text: bytes) -> int:
     return int(steps.cumsum().max())
 
 
-def _without_strings(text: bytes) -> bytes:
+def _without_strings(text: Text) -> Text:
     parts = text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
     return b"".join(parts[::2])
 
 
-def _blocks(instances: list[Any], first: int, width: int | None, dtype: DTypeLike, limits: Limits) -> Iterator[Batch]:
-    dense = _dense(instances)
+def _blocks(
+    instances: Iterator[Any], first: int, width: int | None, dtype: DTypeLike, limits: Limits
+) -> Iterator[Batch]:
+    """Batches of all instances before the first fault, which is then raised."""
+    found, fault = _before_fault(instances)
+    dense = _dense(found)
     if dense is not None and dense.shape[1] <= limits.dense_width:
         features = np.empty(dense.shape, dtype)
         cast(dense, features)
         yield Batch(features)
     else:
-        yield from batches(_rows(instances, first, width, limits), dtype)
+        rows, wrong_row = _before_fault(_rows(found, first, width, limits))
+        yield from batches(rows, dtype)
+        fault = wrong_row or fault
+    if fault is not None:
+        raise fault
+
+
+def _before_fault(some: Iterator[Any]) -> tuple[list[Any], DataError | None]:
+    found = []
+    try:
+        for one in some:
+            found.append(one)
+    except DataError as fault:
+        return found, fault
+    return found, None
 
 
 def _dense(instances: list[Any]) -> NDArray[np.float64] | None:
-    """All features at once, when each instance is {"features": [numbers]} of one width; else None."""
+    """All features at once, when each instance has a list of as many numbers, and no label; else None."""
     try:
-        lists = [instance["features"] for instance in instances]
+        lists = [instance["features"] for instance in instances if "label" not in instance]
     except (TypeError, KeyError):
         return None
-    if set(map(type, lists)) != {list} or len(set(map(len, lists))) != 1 or not lists[0]:
+    if len(lists) < len(instances) or set(map(type, lists)) != {list} or len(set(map(len, lists))) != 1 or not lists[0]:
         return None
     numbers = list(chain.from_iterable(lists))
     if not set(map(type, numbers)) <= {int, float}:
@@ -107,10 +146,12 @@ def _rows(instances: list[Any], first: int, width: int | None, limits: Limits) -
 
 def _row(instance: Any, width: int | None, limits: Limits) -> Row:
     features = instance
-    for name in ("data", "features") if isinstance(instance, dict) and "data" in instance else ("features",):
+    for name in ("data", "features") if isinstance(instance, dict) and "features" not in instance else ("features",):
         if not isinstance(features, dict) or name not in features:
-            raise DataError(f'got {_name(features)}, expected an object with "{name}"')
+            raise DataError(f'got {_name(features)}, expected an object with "features"')
         features = features[name]
+    label = instance.get("label", [])
+    labels = _numbers(label if isinstance(label, list) else [label], "label", int, float)
     if isinstance(features, list):
         features = {"values": features}
     if not isinstance(features, dict) or "values" not in features:
@@ -120,7 +161,8 @@ def _row(instance: Any, width: int | None, limits: Limits) -> Row:
     if keys and not 0 <= min(keys) <= max(keys) <= limits.sparse_width:
         raise DataError(f"got key {min(keys) if min(keys) < 0 else max(keys)}, expected a column, counted from 0")
     shape = _numbers(features.get("shape", []), "shape", int)
-    return row(values, np.array(keys, np.int64), shape, width=width, limits=limits)
+    numbers = np.array(labels, np.float64)
+    return row(values, np.array(keys, np.int64), shape, numbers, width=width, limits=limits)
 
 
 def _numbers(values: Any, name: str, *kinds: type) -> list[Any]:

@@ -1,7 +1,4 @@
-"""The message aialgs.data.Record, and one Record to one row.
-
-The schema is that of the SageMaker SDK's record.proto and of the developer guide, "Common data formats for training".
-"""
+"""The message aialgs.data.Record as the protobuf library knows it, and one Record to one row."""
 
 from __future__ import annotations
 
@@ -14,16 +11,9 @@ from google.protobuf.message import DecodeError
 from recordio.errors import DataError
 from recordio.limits import LIMITS, Limits
 from recordio.rows import NO_LABELS, Row, Vector, row
+from recordio.schema import DTYPES, FEATURES, KEY, LABEL, TENSORS
 from recordio.wire import fields
 
-FEATURES, LABEL = 1, 2  # numbers of the maps in Record
-KEY = "values"  # of the one entry that either map has
-TENSORS = {"float32_tensor": 2, "float64_tensor": 3, "int32_tensor": 7}  # names and numbers in Value
-DTYPES: dict[str, np.dtype[Any]] = {
-    "float32_tensor": np.dtype("<f4"),
-    "float64_tensor": np.dtype("<f8"),
-    "int32_tensor": np.dtype("<i4"),
-}
 ITEM_SIZES = {TENSORS["float32_tensor"]: 4, TENSORS["float64_tensor"]: 8}  # of values that are no varints
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from io import FileIO
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +23,7 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+Text = bytes | bytearray
 Source = bytes | bytearray | memoryview | str | PathLike[str] | Readable
 
 
@@ -35,8 +39,7 @@ def pieces(source: Source, size: int = PIECE) -> Iterator[bytes]:
         else:
             yield from (bytes(view[start : start + size]) for start in range(0, len(view), size))
     elif isinstance(source, str | PathLike):
-        # Unbuffered: a read of a pipe then returns what is there instead of waiting for `size` bytes.
-        with Path(source).open("rb", buffering=0) as file:
+        with unbuffered(source) as file:
             yield from pieces(file, size)
     else:
         # A buffered reader's `read` waits for `size` bytes, its `read1` doesn't.
@@ -45,21 +48,41 @@ def pieces(source: Source, size: int = PIECE) -> Iterator[bytes]:
             yield piece
 
 
-def lines(stream: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """Whole lines, as many at once as each piece completes. The last line may lack its newline."""
-    tail: list[bytes] = []
-    size = 0
+def unbuffered(path: str | PathLike[str]) -> FileIO:
+    """Open a file or pipe so that a read returns what is there instead of waiting for more.
+
+    A pipe is made to hold a whole piece where the system allows it: its writer then runs on while we decode.
+    """
+    file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - the caller's to close
+    if sys.platform == "linux":
+        import fcntl
+
+        with suppress(OSError):  # no pipe, or more than this user may have
+            fcntl.fcntl(file, fcntl.F_SETPIPE_SZ, PIECE)
+    return file
+
+
+def lines(stream: Iterable[bytes], limit: int, ends: bytes = b"\n") -> Iterator[Text]:
+    """Whole lines, as many at once as each piece completes. The last line may lack its end.
+
+    ends   bytes that each end a line; at \\r\\n too a text may end after the first
+    """
+    tail = bytearray()
     for piece in stream:
-        cut = piece.rfind(b"\n") + 1
+        cut = 0
+        for end in ends:
+            cut = piece.rfind(end, cut) + 1 or cut
         if cut:
-            yield b"".join([*tail, piece[:cut]])
-            tail, size = [], 0
-        tail.append(piece[cut:])
-        size += len(piece) - cut
-        if size > limit:
+            view = memoryview(piece)
+            tail += view[:cut]
+            yield tail
+            tail = bytearray(view[cut:])
+        else:
+            tail += piece
+        if len(tail) > limit:
             raise DataError(f"got a line of more than {limit} bytes; is this text?")
-    if size:
-        yield b"".join(tail)
+    if tail:
+        yield tail
 
 
 def as_utf8(stream: Iterator[bytes], encoding: str) -> Iterator[bytes]:

@@ -21,12 +21,11 @@ from recordio import (
     rebatch,
     records,
     rows,
-    tabular,
     write_dense,
     write_sparse,
 )
-from recordio.decoding import consistent
 from recordio.protobuf import parse_record
+from recordio.rebatching import consistent
 
 RECORDIO = "application/x-recordio-protobuf"
 DTYPES = st.sampled_from([np.float32, np.float64, np.int64])
@@ -92,13 +91,10 @@ class Trickle:
 
 
 @quick
-@given(streams(), st.integers(1, 50), st.booleans())
-def test_round_trip(stream: tuple[bytes, Any, Any], size: int, eager: bool) -> None:
+@given(streams(), st.integers(1, 50))
+def test_round_trip(stream: tuple[bytes, Any, Any], size: int) -> None:
     data, features, labels = stream
-    with pytest.MonkeyPatch.context() as patch:
-        if eager:
-            patch.setattr(tabular, "SHORTEST_RUN", 1)
-        found = list(batches(data, RECORDIO, size, dtype=np.float64))
+    found = list(batches(data, RECORDIO, size, dtype=np.float64))
     assert [len(batch) for batch in found[:-1]] == [size] * (len(found) - 1)
     (whole,) = rebatch(found, 10**6)
     assert issparse(whole.features) == issparse(features)
@@ -182,9 +178,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 @settings(quick, max_examples=400)
 @given(mutated())
 def test_quick_ways_equal_the_parser(data: bytes) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tabular, "SHORTEST_RUN", 1)
-        assert quickly(data) == slowly(data)
+    assert quickly(data) == slowly(data)
 
 
 @settings(quick, max_examples=100)

@@ -114,7 +114,9 @@ def test_files_are_read_through_in_order(base: Base) -> None:
 def test_gzip_is_known_by_its_first_bytes(base: Base) -> None:
     base.file("train/a", gzip.compress(record_bytes(np.ones((3, 2)))))
     base.file("train/b", record_bytes(np.zeros((1, 2))))
-    assert rows(channel(base, RECORDIO)) == [[1, 1]] * 3 + [[0, 0]]
+    found = channel(base, RECORDIO)
+    assert rows(found) == [[1, 1]] * 3 + [[0, 0]]
+    assert found.size_bytes == len(record_bytes(np.ones((4, 2))))
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
-"""What is read in lockstep, and what is left to the parser: each odd record, alone and among plain ones."""
+"""What the compiled pass reads, and what it leaves to the parser: each odd record, alone and among plain ones."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 
-from recordio import LIMITS, Batch, DataError
-from recordio.lockstep import read
+from recordio import LIMITS, Batch, DataError, Limits
+from recordio.framing import HEAD, MAGIC
 from recordio.protobuf import parse_record
-from recordio.rows import batches
+from recordio.rows import batches, labels_of
+from recordio.tensors import read
 from recordio.wire import encode_varint, opening
 
 VALUES = np.array([1.5, -2], "<f4").tobytes()
@@ -45,11 +49,18 @@ PLAIN = {
     "dense float32": entry(1, field(1, VALUES)),
     "dense float64": entry(1, field(1, np.array([1, 2], "<f8").tobytes()), kind=3) + LABEL,
     "integers": integers(b"\x00\x7f\x80\x01\xff\xff\xff\xff\x07" + TEN + b"\x01"),
-    "integer of more than 64 bits": integers(TEN + b"\x02"),  # protobuf drops the bits beyond
+    "dense with shape": entry(1, field(1, VALUES), field(3, b"\x02")),
+    "dense, label of one byte": entry(1, field(1, VALUES)) + entry(2, field(1, b"\x07"), kind=7),
+    "dense, empty fields after the values": entry(1, field(1, VALUES), field(2), field(3)) + LABEL,
+    "dense, empty fields after the label": entry(1, field(1, VALUES)) + entry(2, field(1, VALUES), field(2), field(3)),
+    "dense, empty label": entry(1, field(1, VALUES)) + entry(2),
+    "label first": LABEL + sparse(),
+    "length of five bytes": bytes([sparse()[0], sparse()[1] | 0x80]) + b"\x80\x80\x80\x00" + sparse()[2:],
 }
 
 ODD = {
     "empty": b"",
+    "integer of more than 64 bits": integers(TEN + b"\x02"),
     "more keys": sparse(keys=b"\x01\x02\x03"),
     "fewer keys": sparse(keys=b"\x01"),
     "key equals shape": sparse(keys=b"\x03\xc8\x01"),
@@ -66,7 +77,6 @@ ODD = {
     "cut float": sparse(values=VALUES[:-1]),
     "values after keys": entry(1, field(2, b"\x01\x02"), field(1, VALUES), field(3, b"\x64")),
     "values twice": entry(1, field(1, VALUES), field(1, VALUES)),
-    "dense with shape": entry(1, field(1, VALUES), field(3, b"\x02")),
     "dense with wrong shape": entry(1, field(1, VALUES), field(3, b"\x03")),
     "no values": entry(1),
     "longer name": entry(1, field(1, VALUES), name=b"values2"),
@@ -88,22 +98,28 @@ ODD = {
     "entry longer than record": opening(1, 99) + entry(1, field(1, VALUES))[2:],
     "label twice": sparse(label=LABEL + LABEL),
     "features twice": sparse() + sparse(),
-    "label first": LABEL + sparse(),
     "sparse label": sparse(label=entry(2, field(1, VALUES), field(2, b"\x00\x01"))),
     "label with shape": sparse(label=entry(2, field(1, VALUES), field(3, b"\x02"))),
     "other label": sparse(label=entry(2, field(1, VALUES), name=b"target")),
-    "length of five bytes": b"\x0a\xa6\x80\x80\x80\x00" + sparse()[2:],
 }
 
 
-def in_lockstep(*payloads: bytes) -> Batch | None:
-    """As in a stream: eight bytes before each, and the next one after it."""
-    data, spans = b"", []
-    for payload in payloads:
-        start = len(data) + 8
-        data += b"\x0a" * 8 + payload
-        spans.append((start, start + len(payload)))
-    return read(data + b"\x0a" * 99, spans, np.float64, LIMITS)
+def frame(payload: bytes) -> bytes:
+    return HEAD.pack(MAGIC, len(payload)) + payload + bytes(-len(payload) % 4)
+
+
+def compiled(data: bytes, limits: Limits = LIMITS, width: int | None = None) -> Batch | None:
+    """What is read of data, which lies among other bytes."""
+    among = frame(PLAIN["sparse"])
+    found = read(among + data + among, len(among), len(among) + len(data), dtype=np.float64, width=width, limits=limits)
+    if found is None:
+        return None
+    end, features, labels = found
+    assert len(among) < end <= len(among) + len(data)
+    if isinstance(features, tuple):
+        values, keys, ends, columns = features
+        features = csr_array((values, keys, ends), shape=(len(ends) - 1, columns))
+    return Batch(features, labels_of(labels))
 
 
 def parsed(payload: bytes) -> Batch | None:
@@ -130,7 +146,7 @@ def dense(batch: Batch) -> object:
 def test_plain_records_are_read(name: str) -> None:
     expected = parsed(PLAIN[name])
     assert expected is not None
-    found = in_lockstep(*[PLAIN[name]] * 5)
+    found = compiled(frame(PLAIN[name]) * 5)
     assert found is not None
     assert len(found) == 5
     for row in range(5):
@@ -142,7 +158,7 @@ def test_plain_records_are_read(name: str) -> None:
 def test_odd_records_end_a_run_or_are_read_as_the_parser_reads_them(plain: str, odd: str) -> None:
     record, first = {**ODD, **PLAIN}[odd], parsed(PLAIN[plain])
     assert first is not None
-    found = in_lockstep(*[PLAIN[plain]] * 3, record, PLAIN[plain])
+    found = compiled(frame(PLAIN[plain]) * 3 + frame(record) + frame(PLAIN[plain]))
     assert found is not None
     assert len(found) >= 3
     for row in range(3):
@@ -155,4 +171,63 @@ def test_odd_records_end_a_run_or_are_read_as_the_parser_reads_them(plain: str, 
 
 @pytest.mark.parametrize("odd", ODD)
 def test_an_odd_record_is_left_to_the_parser(odd: str) -> None:
-    assert in_lockstep(ODD[odd]) is None
+    assert compiled(frame(ODD[odd])) is None
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_any_byte_that_changes_is_read_as_the_parser_reads_it(name: str) -> None:
+    """Frames that repeat are not parsed again: a change anywhere must still be seen."""
+    plain = frame(PLAIN[name])
+    for place in range(HEAD.size, HEAD.size + len(PLAIN[name])):
+        for bit in (0x01, 0x40, 0x80):
+            changed = bytearray(plain)
+            changed[place] ^= bit
+            found = compiled(plain * 3 + bytes(changed) + plain)
+            assert found is not None
+            if len(found) > 3:
+                expected = parsed(bytes(changed[HEAD.size : HEAD.size + len(PLAIN[name])]))
+                assert expected is not None
+                assert_same(found[3:4], expected)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_changed_header_or_a_cut_ends_a_run(name: str) -> None:
+    plain = frame(PLAIN[name])
+    for place in range(HEAD.size):
+        changed = bytearray(plain)
+        changed[place] ^= 0x40
+        found = compiled(plain * 3 + bytes(changed))
+        assert found is not None
+        assert len(found) == 3
+    for cut in range(1, len(plain)):
+        found = compiled(plain * 3 + plain[:cut])
+        assert found is not None
+        assert len(found) == 3
+        assert compiled(plain[:cut]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("dense float32", Limits(dense_width=1)),
+        ("dense float32", Limits(record_bytes=20)),
+        ("integers", Limits(dense_width=1)),
+        ("sparse", Limits(dense_width=1)),
+        ("sparse", Limits(sparse_width=199)),
+        ("sparse, two labels", Limits(dense_width=1)),
+    ],
+)
+def test_records_beyond_a_limit_are_left_to_the_parser(name: str, limits: Limits) -> None:
+    assert compiled(frame(PLAIN[name]), limits) is None
+
+
+def test_a_sparse_record_without_a_shape_has_the_width_that_the_caller_states() -> None:
+    found: Any = compiled(frame(ODD["no shape"]) * 3, width=4)
+    assert_array_equal(found.features.toarray(), [[0, 1.5, -2, 0]] * 3)
+    assert compiled(frame(ODD["no shape"]), width=2) is None  # a key is beyond
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 4), (0, 9), (5, 4)])
+def test_a_part_that_is_not_of_the_data_is_refused(start: int, stop: int) -> None:
+    with pytest.raises(IndexError, match=f"got {start}:{stop}, expected a part of 8 bytes"):
+        read(bytes(8), start, stop, dtype=np.float64, width=None, limits=LIMITS)

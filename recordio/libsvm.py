@@ -1,0 +1,112 @@
+"""libsvm (svmlight) to sparse batches: `label index:value index:value …`, one record a line.
+
+Indices count from 0, and are never shifted. A record may have several labels (`1,2,3`), or none: then it starts with
+an entry. Read and skipped: blank lines, comments after `#`, a query id (`qid:7`). Weights (`label:weight`) have no place
+in a batch. A record that starts with one looks like one without labels, and is refused unless it starts with its lowest
+index.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from recordio import libsvm_lines
+from recordio.batch import Batch
+from recordio.errors import DataError
+from recordio.limits import LIMITS, Limits
+from recordio.rows import labels_of
+from recordio.streams import Source, Text, as_utf8, lines, pieces
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+EXPECTED = {
+    "label": "a label such as 1 or 0,1",
+    "entry": "index:value",
+    "order": "a label, or the record's lowest index (weights, as in label:weight, are not read)",
+}
+TOKEN = re.compile(rb"[^ \t\r\n]{1,160}")
+
+
+def blocks(
+    source: Source, *, width: int | None, dtype: DTypeLike, limits: Limits, encoding: str = "utf-8"
+) -> Iterator[Batch]:
+    """Sparse batches of the lines that each piece of the source completes.
+
+    width    features of each record; when it is not known, the source is read twice, first for its largest index
+    Raises DataError when the width is not known and the source can only be read once.
+    """
+    if width is None:
+        width = min(_largest_index(source, limits, encoding) + 1, limits.sparse_width)
+    first = 0
+    for text in lines(as_utf8(pieces(source), encoding), limits.line_bytes):
+        start = 0
+        while start < len(text):
+            found = libsvm_lines.read(text, start, max(width, 1), limits.dense_width, dtype)
+            labels, values, indices, ends, rising, start, fault = found
+            if len(labels) and not width:
+                raise DataError("got no index:value in any record, expected some, or the width from elsewhere")
+            if len(labels):
+                features = _sparse(values, indices, ends, width)
+                if not rising:
+                    _sort(features, first)
+                yield Batch(features, labels_of(labels))
+            first += len(labels)
+            if fault:
+                raise _fault(text, start, first, fault, width, limits)
+
+
+def largest_index(source: Source, limits: Limits = LIMITS, encoding: str = "utf-8") -> int:
+    """The largest index in any record, -1 when there is none. Reads to the end of the source."""
+    text = lines(as_utf8(pieces(source), encoding), limits.line_bytes)
+    return max(map(libsvm_lines.largest_index, text), default=-1)
+
+
+def _largest_index(source: Any, limits: Limits, encoding: str) -> int:
+    if isinstance(source, str | PathLike):
+        with Path(source).open("rb", buffering=0) as file:
+            return _largest_index(file, limits, encoding)
+    if isinstance(source, bytes | bytearray | memoryview):
+        start = None
+    elif hasattr(source, "seekable") and source.seekable():
+        start = source.tell()
+    else:
+        raise DataError("got a stream of libsvm, which does not say how many features there are: give the width")
+    largest = largest_index(source, limits, encoding)
+    if start is not None:
+        source.seek(start)
+    return largest
+
+
+def _sparse(*arrays: Any) -> csr_array[Any]:
+    from scipy.sparse import csr_array
+
+    values, indices, ends, width = arrays
+    return csr_array((values, indices, ends), shape=(len(ends) - 1, width))
+
+
+def _sort(features: csr_array[Any], first: int) -> None:
+    """Let the indices of each record rise."""
+    features.sort_indices()
+    twice = features.indices[1:] == features.indices[:-1]
+    starts = features.indptr[1:-1]
+    twice[starts[(starts > 0) & (starts <= len(twice))] - 1] = False
+    if twice.any():
+        place = int(twice.argmax())
+        record = int(np.searchsorted(features.indptr, place, side="right")) - 1
+        raise DataError(f"record {first + record}: got index {features.indices[place]} twice, expected each index once")
+
+
+def _fault(text: Text, start: int, record: int, fault: str, width: int, limits: Limits) -> DataError:
+    if fault == "count":
+        return DataError(f"record {record}: got more than {limits.dense_width} entries, the limit")
+    token = TOKEN.match(text, start)[0].decode("utf-8", "replace")[:40]  # type: ignore[index]
+    expected = EXPECTED.get(fault, f"an index of 0 to {width - 1}")
+    return DataError(f"record {record}: got {token!r}, expected {expected}")

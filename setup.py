@@ -1,0 +1,23 @@
+"""The compiled modules: every .pyx file of a package becomes an extension beside it.
+
+All else that setuptools needs to know is in pyproject.toml.
+"""
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# Bounds stay checked wherever an array is indexed; code that goes through pointers checks them itself.
+DIRECTIVES = {"language_level": 3, "boundscheck": True, "wraparound": False, "cdivision": True}
+
+setup(
+    ext_modules=cythonize(
+        Extension(
+            "*",
+            ["recordio/*.pyx"],
+            language="c++",
+            extra_compile_args=["-std=c++17", "-O3", "-g0", "-Wall", "-Wno-unused-function"],
+        ),
+        compiler_directives=DIRECTIVES,
+        build_dir="build",
+    )
+)

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from local.tables import commands as data
+
+if TYPE_CHECKING:
+    from local.storage.service import Place
+
+Value = TypeVar("Value")
 
 MODES = ("File", "FastFile", "Pipe")
+DATA_TYPES = ("S3Prefix", "ManifestFile", "AugmentedManifestFile")
+DISTRIBUTIONS = ("FullyReplicated", "ShardedByS3Key")
 WRONG_ARGUMENTS = 2
 
 TRAIN_EXAMPLES = """examples:
   onepass train kmeans --channel train=points.csv -H k=10 -H feature_dim=64 --output model/
   onepass train kmeans --channel train=records/ --channel test=held-out/ --input-mode Pipe \\
       -H k=10 -H feature_dim=784 --output model/
+  onepass train kmeans --channel train=s3://bucket/records/ --input-mode Pipe -H k=10 -H feature_dim=784 \\
+      --output s3://bucket/models
   onepass train kmeans --image registry/kmeans:1 --channel train=records/ -H k=10 -H feature_dim=64 --output model/
 
 Hyperparameters go to the job as they are; the job checks them all before it reads any data.
@@ -54,6 +65,53 @@ def _pair(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"got '{text}', expected NAME=VALUE")
     return name, value
+
+
+def _place(text: str) -> Place:
+    if not text.startswith("s3://"):
+        return Path(text)
+    from local.storage.service import Uri
+    from recordio.errors import UserError
+
+    try:
+        return Uri.parse(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _path(text: str) -> Path:
+    if text.startswith("s3://"):
+        raise argparse.ArgumentTypeError(f"got '{text}', expected a path on this machine")
+    return Path(text)
+
+
+def _channel(text: str) -> tuple[str, Place]:
+    name, place = _pair(text)
+    return name, _place(place)
+
+
+def _of_channel(check: Callable[[str], Value]) -> Callable[[str], tuple[str | None, Value]]:
+    """[NAME=]VALUE as (name or None, value). The equals sign of a content type's parameter stands behind a slash."""
+
+    def parsed(text: str) -> tuple[str | None, Value]:
+        name, equals, value = text.partition("=")
+        return (name, check(value)) if equals and "/" not in name else (None, check(text))
+
+    parsed.__name__ = check.__name__  # in argparse's own messages
+    return parsed
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def chosen(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"invalid choice: '{text}' (choose from {', '.join(map(repr, choices))})")
+        return text
+
+    return chosen
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _positive(text: str) -> int:
@@ -97,12 +155,12 @@ def _parser() -> argparse.ArgumentParser:
     added = command("finalise", "make another model from one pass, with no data read", FINALISE_EXAMPLES)
     _model_argument(added)
     _hyperparameter_argument(added, required=True)
-    added.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for model.tar.gz")
+    added.add_argument("--output", metavar="DIR", type=_path, required=True, help="folder for model.tar.gz")
 
     added = command("elbow", "show how the metric falls with the number of parts", ELBOW_EXAMPLES)
     _model_argument(added)
     added.add_argument("--largest", metavar="N", type=_positive, help="last value (default: twice the trained one)")
-    added.add_argument("--output", metavar="FILE", type=Path, help="draw the curve, too; the ending says the format")
+    added.add_argument("--output", metavar="FILE", type=_path, help="draw the curve, too; the ending says the format")
     added.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     added = command("describe", "show an algorithm's hyperparameters", DESCRIBE_EXAMPLES)
@@ -111,36 +169,54 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--image", help="image named in the JSON (default: ALGORITHM:1)")
 
     command("algorithms", "list the algorithms", ALGORITHMS_EXAMPLES)
+
+    data.convert_arguments(command("convert", "change the format of records", data.CONVERT_EXAMPLES))
+    data.inspect_arguments(command("inspect", "tell what a file of records holds", data.INSPECT_EXAMPLES))
     return parser
 
 
 def _train_arguments(added: argparse.ArgumentParser) -> None:
     added.add_argument("algorithm", metavar="ALGORITHM", help="a name of `onepass algorithms`; any with --image")
-    added.add_argument(
+    _channel_arguments(added)
+    _hyperparameter_argument(added)
+    place = "folder or s3:// URI for model.tar.gz"
+    added.add_argument("--output", metavar="PLACE", type=_place, required=True, help=place)
+    added.add_argument("--hosts", metavar="N", type=_positive, default=1, help="hosts, side by side (default: 1)")
+    added.add_argument("--image", help="run this image with Docker, ours or any that speaks the contract")
+    added.add_argument("--model", metavar="PLACE", type=_place, help="model.tar.gz of an earlier job, to go on from")
+    added.add_argument("--checkpoint", metavar="DIR", type=_path, help="folder to resume from when a job was cut off")
+    added.add_argument("--logs", action="store_true", help="print the job's log lines in a terminal, too")
+
+
+def _channel_arguments(added: argparse.ArgumentParser) -> None:
+    group = added.add_argument_group(
+        "channels", "[NAME=] says of which one; else it is of all. Each may be given again."
+    )
+    group.add_argument(
         "--channel",
-        metavar="NAME=PATH",
+        metavar="NAME=PLACE",
         dest="channels",
-        type=_pair,
+        type=_channel,
         action="append",
         required=True,
-        help="a file or folder; may be given again",
+        help="a file, a folder or an s3:// URI",
     )
-    added.add_argument(
-        "--content-type",
-        metavar="[NAME=]TYPE",
-        dest="content_types",
-        action="append",
-        default=[],
-        help="of all channels or of one; may be given again (default: text/csv for *.csv, else the algorithm's)",
-    )
-    added.add_argument("--input-mode", choices=MODES, default="File", help="how channels reach the job")
-    added.add_argument("--compression", choices=("None", "Gzip"), default="None", help="undone on the way into a pipe")
-    _hyperparameter_argument(added)
-    added.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for model.tar.gz")
-    added.add_argument("--image", help="run this image with Docker, ours or any that speaks the contract")
-    added.add_argument("--model", metavar="PATH", type=Path, help="model.tar.gz of an earlier job, to go on from")
-    added.add_argument("--checkpoint", metavar="DIR", type=Path, help="folder to resume from when a job was cut off")
-    added.add_argument("--logs", action="store_true", help="print the job's log lines in a terminal, too")
+
+    def option(name: str, metavar: str, check: Callable[[str], object], text: str) -> None:
+        dest = name.removeprefix("--").replace("-", "_")
+        metavar = f"[NAME=]{metavar}"
+        group.add_argument(
+            name, metavar=metavar, dest=dest, type=_of_channel(check), action="append", default=[], help=text
+        )
+
+    option("--content-type", "TYPE", str, "default: text/csv for *.csv, else the algorithm's")
+    option("--input-mode", "MODE", _choice(*MODES), "how it reaches the job: File (default), FastFile, Pipe")
+    option("--compression", "HOW", _choice("None", "Gzip"), "Gzip is undone on the way into a pipe")
+    option("--record-wrapper", "HOW", _choice("None", "RecordIO"), "RecordIO: in a pipe each object is a record")
+    option("--distribution", "HOW", _choice(*DISTRIBUTIONS), f"what each host gets: {' or '.join(DISTRIBUTIONS)}")
+    option("--shuffle-seed", "N", int, "shuffle the objects of each pass through a pipe")
+    option("--s3-data-type", "TYPE", _choice(*DATA_TYPES), f"what the URI names: {', '.join(DATA_TYPES)}")
+    option("--attribute-names", "A,B", _names, "what to send of an augmented manifest, in this order")
 
 
 def _serve_arguments(added: argparse.ArgumentParser) -> None:
@@ -152,7 +228,8 @@ def _serve_arguments(added: argparse.ArgumentParser) -> None:
 
 
 def _model_argument(added: argparse.ArgumentParser) -> None:
-    added.add_argument("model", metavar="MODEL", type=Path, help="model.tar.gz, or a folder with it or with its files")
+    text = "model.tar.gz, here or at an s3:// URI, or a folder with it or with its files"
+    added.add_argument("model", metavar="MODEL", type=_place, help=text)
 
 
 def _hyperparameter_argument(added: argparse.ArgumentParser, *, required: bool = False) -> None:

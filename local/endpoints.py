@@ -12,6 +12,8 @@ from algorithms import TABLE
 from local import launching
 from local.models import algorithm_name, opened
 from local.processes import Child, Command
+from local.stopping import Stopping
+from local.storage.service import Place
 from recordio.errors import UserError
 
 GRACE_SECONDS = 30  # for open requests
@@ -21,7 +23,7 @@ POLL_SECONDS = 0.1
 
 
 def serve(
-    model: Path, port: int, *, algorithm: str | None = None, image: str | None = None, workers: int | None = None
+    model: Place, port: int, *, algorithm: str | None = None, image: str | None = None, workers: int | None = None
 ) -> int:
     """Serve an artifact on a port, or on a free one if `port` is 0; returns the server's exit code.
 
@@ -36,8 +38,9 @@ def serve(
             command = launching.container("serve", base, image, variables, mounts={"model": directory}, port=port)
         else:
             command = _process(base, directory, algorithm, port, variables)
-        with Child(command, GRACE_SECONDS) as child:
-            if _ready(child, port):
+        with Stopping(GRACE_SECONDS) as stopping, Child(command) as child:
+            stopping.add(child)
+            if _ready(child, port, stopping):
                 url = f"http://127.0.0.1:{port}"
                 print(f"Ready at {url}: for rows in a file records.csv,", flush=True)
                 print(f"  curl -H 'Content-Type: text/csv' --data-binary @records.csv {url}/invocations", flush=True)
@@ -64,11 +67,11 @@ def _free(port: int) -> int:
         return found
 
 
-def _ready(child: Child, port: int) -> bool:
+def _ready(child: Child, port: int, stopping: Stopping) -> bool:
     """Wait until /ping is good; False when the server ended or was told to before that."""
     deadline = time.monotonic() + START_SECONDS
     while not child.ended(POLL_SECONDS):
-        if child.stopped:
+        if stopping.asked:
             return False
         if _pinged(port):
             return True

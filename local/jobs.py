@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from algorithms.artifacts.archives import pack
 from local import launching, platform
-from local.pipes import Feeder
-from local.platform import Job
-from local.processes import Child, Command
+from local.hosts import at_fault, clusters, run
+from local.platform import Host, Job
+from local.processes import Command
 from local.progress import Display, shown
-from recordio.errors import UserError
+from local.results import check_output, keep
+from local.stopping import Stopping
+from local.storage.downloads import fetched
+from local.storage.service import Place
 
 GRACE_SECONDS = 120  # between asking a job to stop and ending it
-FAILURE_CHARACTERS = 16_384
 
 
 def job_name(what: str) -> str:
@@ -28,91 +30,58 @@ def job_name(what: str) -> str:
     return f"{words[:39].strip('-') or 'job'}-{now}"
 
 
-def train(job: Job, algorithm: str, output: Path, *, image: str | None = None, logs: bool = False) -> int:
-    """Run a job, as a container of `image` if there is one; `output` gets model.tar.gz and output.tar.gz.
+def train(
+    job: Job, algorithm: str, output: Place, *, hosts: int = 1, image: str | None = None, logs: bool = False
+) -> int:
+    """Run a job on hosts side by side, as containers of `image` if there is one, else as processes.
 
-    Returns the job's exit code. Raises UserError when a channel can't be read or `output` can't be written.
+    `output` gets model.tar.gz and output.tar.gz. Returns the exit code of the job, or of the host that made it fail.
+    Raises UserError when a channel can't be read or `output` can't be written.
     """
-    _check_output(output)
+    launching.check(algorithm, image)
+    check_output(output, job.name)
     with tempfile.TemporaryDirectory(prefix="onepass-", ignore_cleanup_errors=True) as folder:
-        base = Path(folder).resolve()
-        platform.lay_out(base, job)
-        command = _command(base, job, algorithm, image)
-        with shown(algorithm, logs=logs) as display:
-            child = Child(command, GRACE_SECONDS, logged=True)
-            code = _run(child, base, job, display)
-            message = _failure_message(base)
-            if code and not message:
-                display.failed()
-                message = (
-                    f"The job ended with exit code {code} and left no failure message; its last log lines are above."
-                )
-        if code:
-            print(message, file=sys.stderr)
-            return code
-        _keep(base, output)
-        if child.stopped:
+        root = Path(folder).resolve()
+        job = replace(job, channels=tuple(fetched(channel, root / "objects") for channel in job.channels))
+        members = [Host(cluster, root) for cluster in clusters(hosts, contained=image is not None)]
+        with shown(algorithm, [host.name for host in members], logs=logs) as display:
+            codes, stopped = _run(members, job, algorithm, image, display)
+            failed = at_fault(codes)
+            message = "" if failed is None else _failure_message(failed, codes[failed], display)
+        if failed is not None:
+            print(message if hosts == 1 else f"{failed.name}: {message}", file=sys.stderr)
+            return codes[failed]
+        keep(root, output, job.name)
+        if stopped:
             print("Stopped early: the model is of the records seen so far.")
         return 0
 
 
-def _command(base: Path, job: Job, algorithm: str, image: str | None) -> Command:
-    if image is not None:
-        mounts = launching.training_mounts(base, job)
-        return launching.container("train", base, image, job.variables(platform.OPT_ML), mounts=mounts)
-    platform.link(base, job)
-    return launching.process("train", base, algorithm, job.variables(base))
-
-
-def _run(child: Child, base: Path, job: Job, display: Display) -> int:
+def _run(
+    members: Sequence[Host], job: Job, algorithm: str, image: str | None, display: Display
+) -> tuple[dict[Host, int], bool]:
+    """Exit codes in the order of their ends, and whether the user asked for the end."""
     with contextlib.ExitStack() as stack:
-        feeders = _feeders(base, job, child)
-        for feeder in feeders:
-            stack.enter_context(feeder)  # the pipes stand before the job looks for them
-        with child:
-            for line in child.lines():
-                display.line(line)
-            code = child.wait()
-    failures = [feeder.failure for feeder in feeders if feeder.failure is not None]
-    if failures:
-        raise failures[0]
-    return code
+        stopping = stack.enter_context(Stopping(GRACE_SECONDS))
+        network = stack.enter_context(launching.network()) if image is not None and len(members) > 1 else None
+        commands = {}
+        for host in members:
+            platform.lay_out(host, job)
+            commands[host] = _command(host, job, algorithm, image, network)
+        return run(commands, job, display, stopping), stopping.asked
 
 
-def _feeders(base: Path, job: Job, child: Child) -> list[Feeder]:
-    piped = [channel for channel in job.channels if channel.piped]
-    if not piped:
-        return []
-    # Both modes must see the same files in the same order. Slow to import.
-    from entrypoint.channels import data_files
-
-    data = base / "input" / "data"
-    return [
-        Feeder(channel.name, data_files(channel.path), data, child.kill, compressed=channel.compressed)
-        for channel in piped
-    ]
+def _command(host: Host, job: Job, algorithm: str, image: str | None, network: str | None) -> Command:
+    if image is not None:
+        mounts, variables = launching.training_mounts(host, job), job.variables(platform.OPT_ML)
+        return launching.container("train", host.base, image, variables, mounts=mounts, network=network, host=host.name)
+    platform.link(host, job)
+    variables = job.variables(host.base) | launching.beside(host.cluster)
+    return launching.process("train", host.base, algorithm, variables)
 
 
-def _failure_message(base: Path) -> str:
-    path = base / "output" / "failure"
-    if not path.is_file() or path.is_symlink():  # an image that nobody vouches for may leave anything there
-        return ""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(FAILURE_CHARACTERS).strip()
-
-
-def _check_output(output: Path) -> None:
-    """Better now than after hours of training."""
-    found = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
-    if not found.is_dir() or not os.access(found, os.W_OK):
-        raise UserError(f"--output {output}: {found} is not a folder that can be written to")
-
-
-def _keep(base: Path, output: Path) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    for folder, name in ((base / "model", "model.tar.gz"), (base / "output" / "data", "output.tar.gz")):
-        if folder.is_dir() and not folder.is_symlink() and any(folder.iterdir()):
-            pack(folder, output / name)
-            print(f"{name}: {output / name}")
-        elif name == "model.tar.gz":
-            print("The job left no model.")
+def _failure_message(host: Host, code: int, display: Display) -> str:
+    if host.failure:
+        return host.failure
+    display.failed(host.name)
+    return f"The job ended with exit code {code} and left no failure message; its last log lines are above."

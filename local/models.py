@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from algorithms.artifacts.archives import unpack
+from local.storage.service import Place, Uri
 from recordio.errors import UserError
 
 ARCHIVE = "model.tar.gz"
@@ -16,11 +17,17 @@ LARGEST_DESCRIPTION_BYTES = 1024**2
 
 
 @contextlib.contextmanager
-def opened(model: Path) -> Iterator[Path]:
+def opened(model: Place) -> Iterator[Path]:
     """The folder of an artifact's files; an archive is unpacked for as long as the block lasts.
 
-    model   model.tar.gz, the folder that a job put it in, or a folder of unpacked files
+    model   model.tar.gz, here or in storage, the folder that a job put it in, or a folder of unpacked files
     """
+    if isinstance(model, Uri):
+        from local.storage.downloads import fetched_file
+
+        with tempfile.TemporaryDirectory(prefix="onepass-") as aside, opened(fetched_file(model, Path(aside))) as files:
+            yield files
+        return
     archive = model / ARCHIVE if model.is_dir() else model
     if archive.is_file():
         with tempfile.TemporaryDirectory(prefix="onepass-") as folder:

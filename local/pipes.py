@@ -9,16 +9,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import gzip
 import itertools
 import os
 import select
 import threading
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Self
 
+from local.platform import of_channel
 from recordio.errors import PlatformError, UserError
 
 CHUNK_BYTES = 1024**2  # of memory, and of the pipe where the system allows it
@@ -29,32 +28,27 @@ STALLED_SECONDS = 0.05  # between looks at `ended` while the pipe is full
 class Feeder:
     """Feeds one channel from a thread of its own while the block lasts.
 
-    files       in the order of the stream
+    pieces      called with the number of a pass and an event that is set when the block ends; yields the bytes of the
+                pass, and files whose bytes come in that place
     directory   input/data of the job
-    on_failure  called once when a file can't be read. The pipe stays open until the block ends: closing it would
+    on_failure  called once when something can't be read. The pipe stays open until the block ends: closing it would
                 look like the end of the data, and the job would finish with a model of half of it.
     """
 
     def __init__(
         self,
         name: str,
-        files: Sequence[Path],
+        pieces: Callable[[int, threading.Event], Generator[bytes | Path]],
         directory: Path,
         on_failure: Callable[[], None],
-        *,
-        compressed: bool = False,
     ) -> None:
         self.name = name
-        self.files = files
+        self.pieces = pieces
         self.directory = directory
         self.on_failure = on_failure
-        self.compressed = compressed
-        self.failure: UserError | None = None
+        self.failure: Exception | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"feeder of {name}", daemon=True)
-        for path in files:
-            if not os.access(path, os.R_OK):
-                raise UserError(f"Channel {name}: {path} can't be read; check who may read it")
 
     def __enter__(self) -> Self:
         try:
@@ -76,22 +70,27 @@ class Feeder:
             for number in itertools.count():
                 pipe = self._wait_for_reader(self._fifo(number))
                 try:
-                    self._feed(pipe)
+                    self._feed(number, pipe)
                 finally:
                     os.close(pipe)
                 os.mkfifo(self._fifo(number + 1))
         except _EndedError:
             pass
 
-    def _feed(self, pipe: int) -> None:
+    def _feed(self, number: int, pipe: int) -> None:
         try:
-            for path in self.files:
-                self._send(path, pipe)
+            with of_channel(self.name), contextlib.closing(self.pieces(number, self._ended)) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, Path):
+                        self._send(piece, pipe)
+                    else:
+                        self._write(piece, pipe)
         except BrokenPipeError:
             pass  # the reader has seen enough of this pass
-        except (OSError, EOFError, zlib.error) as error:
-            reason = getattr(error, "strerror", None) or error
-            self.failure = UserError(f"Channel {self.name}: {path} can't be read: {reason}")
+        except Exception as error:  # whatever it is, the pipe must not end as if that was all
+            if self._ended.is_set():
+                raise _EndedError from error
+            self.failure = error
             self.on_failure()
             self._ended.wait()
 
@@ -105,14 +104,15 @@ class Feeder:
         raise _EndedError
 
     def _send(self, path: Path, pipe: int) -> None:
-        with path.open("rb", buffering=0) as file:
-            if self.compressed:
-                with gzip.GzipFile(fileobj=file) as content:
-                    for chunk in _chunks(content.read):
+        try:
+            with path.open("rb", buffering=0) as file:
+                if not self._spliced(file.fileno(), pipe):
+                    while chunk := file.read(CHUNK_BYTES):
                         self._write(chunk, pipe)
-            elif not self._spliced(file.fileno(), pipe):
-                for chunk in _chunks(file.read):
-                    self._write(chunk, pipe)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UserError(f"{path} can't be read: {error.strerror}") from error
 
     def _spliced(self, file: int, pipe: int) -> bool:
         """Have the kernel move the file's pages into the pipe; False where it can't, and nothing was moved."""
@@ -147,10 +147,6 @@ class Feeder:
 
 class _EndedError(Exception):
     """The job is over; nobody will read the rest."""
-
-
-def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    return iter(lambda: read(CHUNK_BYTES), b"")
 
 
 def _enlarge(pipe: int) -> None:

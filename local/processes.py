@@ -1,4 +1,4 @@
-"""A job or a server as a child of this program: signals reach it, and it doesn't outlive us."""
+"""A job or a server as a child of this program, which it doesn't outlive."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,17 +30,13 @@ class Command:
 
 
 class Child:
-    """Runs a command while the block lasts. Call from the main thread: it takes SIGINT and SIGTERM over.
+    """Runs a command while the block lasts.
 
-    The first of these asks the command to stop, as the platform does: SIGTERM, and SIGKILL after the grace time.
-    A second one ends it at once.
+    logged   what it prints is read by `lines`, not shown
     """
 
-    def __init__(self, command: Command, grace_seconds: float, *, logged: bool = False) -> None:
-        self.stopped = False
+    def __init__(self, command: Command, *, logged: bool = False) -> None:
         self._command = command
-        self._deadline = threading.Timer(grace_seconds, self.kill)
-        self._deadline.daemon = True
         self._logged = logged
 
     def __enter__(self) -> Self:
@@ -57,20 +52,16 @@ class Child:
                 start_new_session=True,
             )
         except FileNotFoundError:
-            raise UserError(f"The program '{Path(arguments[0]).name}' was not found; install it first") from None
-        self._earlier = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+            raise missing(arguments[0]) from None
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._deadline.cancel()
-        if self._process.poll() is None:
+        if not self.ended(0):
             self.kill()
             self._process.wait()
         self._remove()
         if self._process.stdout is not None:
             self._process.stdout.close()
-        for number, handler in self._earlier.items():
-            signal.signal(number, handler)
 
     def lines(self) -> Iterator[str]:
         """What it prints, until it has closed its output. A line without end comes in pieces."""
@@ -90,6 +81,10 @@ class Child:
         code = self._process.wait()
         return code if code >= 0 else 128 - code
 
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        self._process.terminate()
+
     def kill(self) -> None:
         """End it and its children now."""
         self._remove()
@@ -98,12 +93,16 @@ class Child:
 
     def _remove(self) -> None:
         if self._command.remover is not None:
-            subprocess.run(self._command.remover, capture_output=True, check=False)  # noqa: S603
+            finish(*self._command.remover)
 
-    def _stop(self, *_: object) -> None:
-        if self.stopped:
-            self.kill()
-            return
-        self.stopped = True
-        self._deadline.start()
-        self._process.terminate()
+
+def finish(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a short command to its end; Ctrl-C in the terminal does not reach it."""
+    try:
+        return subprocess.run(arguments, capture_output=True, text=True, check=False, start_new_session=True)  # noqa: S603
+    except FileNotFoundError:
+        raise missing(arguments[0]) from None
+
+
+def missing(program: str) -> UserError:
+    return UserError(f"The program '{Path(program).name}' was not found; install it first")

@@ -17,6 +17,7 @@ from algorithms.artifacts.states import SavedState, artifact_name, find_state, r
 from algorithms.contract import Algorithm, Model
 from local.models import ARCHIVE, opened
 from local.platform import HOST
+from local.storage.service import Place
 from recordio.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Curve:
     points: tuple[tuple[int, float], ...]
 
 
-def finalise(model: Path, changes: Mapping[str, str], output: Path) -> Path:
+def finalise(model: Place, changes: Mapping[str, str], output: Path) -> Path:
     """Write model.tar.gz with the model for other hyperparameters; it keeps the state, too.
 
     Raises UserError when the artifact holds no state, or for a hyperparameter that can't change any more.
@@ -49,7 +50,7 @@ def finalise(model: Path, changes: Mapping[str, str], output: Path) -> Path:
     return output / ARCHIVE
 
 
-def elbow(model: Path, largest: int | None = None) -> Curve:
+def elbow(model: Place, largest: int | None = None) -> Curve:
     """The curve that the algorithm declares, from 1 up to `largest`, or to twice the trained value.
 
     Raises UserError when the algorithm declares none or the artifact holds no state.
@@ -109,7 +110,7 @@ def drawn(curve: Curve) -> Figure:
     return figure
 
 
-def _saved(model: Path) -> tuple[Algorithm, SavedState]:
+def _saved(model: Place) -> tuple[Algorithm, SavedState]:
     with opened(model) as directory:
         path = find_state(directory)
         if path is None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from local.models import opened
 from tests.contract.cases import CASES, Case
 from tests.contract.jobs import RECORDIO, Feeder, Job, record_bytes, wait_for
 from tests.contract.test_training import slowly
@@ -231,3 +234,29 @@ def test_several_hosts_in_containers(job: Job, case: Case) -> None:
         for host in hosts:
             docker("rm", "--force", f"{network}-{host}")
         docker("network", "rm", network)
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_onepass_trains_on_several_hosts(case: Case, tmp_path: Path, good: bool) -> None:
+    """As a user does it: a shard for each container, one model, and nothing left behind in the end."""
+    data, output = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    for part in range(2):
+        (data / f"part-{part}.pbr").write_bytes(record_bytes(case.records(1000, part)))
+    if not good:
+        (data / "part-1.pbr").write_bytes(b"no records")
+    settings = [word for name, value in case.hyperparameters.items() for word in ("-H", f"{name}={value}")]
+    channel = ["--channel", f"train={data}", "--distribution", "ShardedByS3Key", *settings]
+    command = [sys.executable, "-m", "local.cli", "train", case.name, "--image", IMAGE, "--hosts", "2", *channel]
+    command += ["--output", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    if good:
+        assert done.returncode == 0, done.stdout + done.stderr
+        with opened(output) as files:
+            assert (files / "model_algo-1").exists() and not (files / "model_algo-2").exists()
+            assert case.algorithm.load(files).feature_dim == case.width
+    else:
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert done.stderr.startswith("algo-2: Customer Error: Unable to read data channel 'train'.")
+    names = docker("network", "ls", "--format", "{{.Name}}") + docker("ps", "--all", "--format", "{{.Names}}")
+    assert not re.search(r"^onepass-[0-9a-f]{12}$", names, re.MULTILINE)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,20 +55,22 @@ class Machine:
         options = [option for pair in pairs for option in ("-H", pair)]
         return ["train", "someone", "--image", "else/where:1", "--output", self.output, *options, *arguments]
 
-    def facts(self) -> dict[str, object]:
+    def facts(self, name: str = "facts.json") -> dict[str, object]:
         with tarfile.open(self.output / "model.tar.gz") as tar:
-            file = tar.extractfile("facts.json")
+            file = tar.extractfile(name)
             assert file is not None
             facts: dict[str, object] = json.load(file)
             return facts
 
+    def calls(self) -> list[list[str]]:
+        """The arguments of each call of `docker`, in order."""
+        return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
+
     def run_call(self) -> list[str]:
-        calls = [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
-        run: list[str] = next(call for call in calls if call[0] == "run")
-        return run
+        return next(call for call in self.calls() if call[0] == "run")
 
     def leftovers(self) -> list[Path]:
-        return list(self.folder.glob("onepass-*/input"))
+        return list(self.folder.glob("onepass-*/*/input"))
 
 
 @pytest.fixture
@@ -104,9 +107,12 @@ def test_docker_is_called_as_the_platform_does(machine: Machine) -> None:
     assert call[-2:] == ["else/where:1", "train"]
     assert call[call.index("--user") + 1] == f"{os.getuid()}:{os.getgid()}"
     mounts = [call[place + 1] for place, option in enumerate(call) if option == "-v"]
-    assert mounts[0].endswith(":/opt/ml")
+    assert mounts[0].endswith("/algo-1:/opt/ml")
+    job = mounts[0].removesuffix("/algo-1:/opt/ml")
     assert mounts[1:] == [
         f"{machine.data}:/opt/ml/input/data/train:ro",
+        f"{job}/model:/opt/ml/model",
+        f"{job}/output/data:/opt/ml/output/data",
         f"{machine.folder / 'saved'}:/opt/ml/checkpoints",
     ]
     variables = [call[place + 1] for place, option in enumerate(call) if option == "-e"]
@@ -138,6 +144,82 @@ def test_other_output_is_packed_beside_the_model(machine: Machine) -> None:
     machine.train("--channel", f"train={machine.data}", act="explain")
     with tarfile.open(machine.output / "output.tar.gz") as tar:
         assert tar.getnames() == ["why.txt"]
+
+
+def test_hosts_are_containers_on_a_network_of_their_own(machine: Machine) -> None:
+    code, output, errors = machine.train("--channel", f"train={machine.data}", "--input-mode", "Pipe", "--hosts", 2)
+    assert (code, errors) == (0, "")
+    for host, name in (("algo-1", "facts.json"), ("algo-2", "facts_algo-2.json")):
+        assert f"{host} | #progress_metric: host={host}, completed 100 %" in output
+        assert machine.facts(name)["seen"] == {"train_0": "1,2\n3,4\n5,6\n"}
+    calls = machine.calls()
+    network = next(call[2] for call in calls if call[:2] == ["network", "create"])
+    options = [dict(zip(call[1::2], call[2::2], strict=False)) for call in calls if call[0] == "run"]
+    found = sorted((each["--network"], each["--network-alias"], each["--hostname"]) for each in options)
+    assert found == [(network, "algo-1", "algo-1"), (network, "algo-2", "algo-2")]
+    assert_nothing_is_left(machine)
+
+
+@pytest.mark.parametrize("mode", ["File", "Pipe"])
+def test_each_host_gets_its_shard_which_may_be_empty(machine: Machine, mode: str) -> None:
+    channel = ("--channel", f"train={machine.data}", "--input-mode", mode, "--distribution", "ShardedByS3Key")
+    for hosts, expected in ((2, ["1,2\n5,6\n", "3,4\n"]), (4, ["1,2\n", "3,4\n", "5,6\n", ""])):
+        code, _, errors = machine.train(*channel, "--hosts", hosts)
+        assert (code, errors) == (0, "")
+        names = ["facts.json", *(f"facts_algo-{number}.json" for number in range(2, hosts + 1))]
+        assert [machine.facts(name)["seen"] for name in names] == [{"train_0": text} for text in expected]
+
+
+def assert_nothing_is_left(machine: Machine) -> None:
+    """Every container was removed, and then the network."""
+    calls = machine.calls()
+    named = {call[call.index("--name") + 1] for call in calls if call[0] == "run"}
+    assert named == {call[-1] for call in calls if call[0] == "rm"}
+    if len(named) > 1:
+        network = next(call[2] for call in calls if call[:2] == ["network", "create"])
+        assert calls[-1] == ["network", "rm", network]
+    assert not machine.leftovers()
+
+
+def test_one_host_that_fails_ends_the_job_in_its_name(machine: Machine) -> None:
+    """The others would wait for ever."""
+    code, _, errors = machine.train("--channel", f"train={machine.data}", "--hosts", 3, act="fail@algo-2")
+    assert (code, errors) == (2, "algo-2: Customer Error: the answer is 42\n")
+    assert not machine.output.exists()
+    assert_nothing_is_left(machine)
+
+
+def test_one_host_that_vanishes_is_named(machine: Machine) -> None:
+    code, _, errors = machine.train("--channel", f"train={machine.data}", "--hosts", 2, act="vanish@algo-1")
+    assert code == 128 + signal.SIGKILL
+    assert errors.startswith("algo-1: The job ended with exit code 137 and left no failure message")
+    assert_nothing_is_left(machine)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_signals_reach_every_host(machine: Machine, times: int) -> None:
+    act = "wait" if times == 1 else "deaf"
+    process = machine.start(*machine.training("--channel", f"train={machine.data}", "--hosts", 2, act=act))
+    assert process.stdout is not None
+    lines = iter(process.stdout)
+    await_lines(lines, {"algo-1 | waiting\n", "algo-2 | waiting\n"})
+    process.send_signal(signal.SIGINT)
+    if times == 2:
+        await_lines(lines, {"algo-1 | not listening\n", "algo-2 | not listening\n"})
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    if times == 1:
+        assert process.returncode == 0
+        assert [machine.facts(name)["stopped"] for name in ("facts.json", "facts_algo-2.json")] == [True, True]
+    else:
+        assert process.returncode == 128 + signal.SIGKILL
+        assert not machine.output.exists()
+    assert_nothing_is_left(machine)
+
+
+def await_lines(lines: Iterator[str], expected: set[str]) -> None:
+    while expected:
+        expected.discard(next(lines))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -22,6 +22,9 @@ def main(arguments: list[str]) -> None:
     match arguments[0]:
         case "info":
             print("[name=seccomp,profile=builtin]")
+        case "network":
+            network = NOTES / arguments[2]
+            network.touch(exist_ok=False) if arguments[1] == "create" else network.unlink()
         case "rm":
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int((NOTES / arguments[-1]).read_text()), signal.SIGKILL)
@@ -42,6 +45,8 @@ def run(arguments: list[str]) -> None:
             os.environ[name] = content
         elif option == "-p":
             os.environ["PORT"] = value.split(":")[1]
+        elif option == "--network":
+            assert (NOTES / value).exists(), f"there is no network {value}"
         elif option == "--name":
             (NOTES / value).write_text(str(os.getpid()))
     base = mounts.pop(Path("/opt/ml"))

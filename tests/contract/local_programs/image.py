@@ -1,6 +1,7 @@
 """Stands in for an image of someone else: speaks the /opt/ml contract with nothing but the standard library.
 
-Its model is what it read of each channel and pass, as text. The hyperparameter `act` says how it ends.
+Its model is what it read of each channel and pass, as text. The hyperparameter `act` says how it ends; with `@host`
+behind it only that host acts so, and the others wait.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 BASE = Path(os.environ["BASE"])
 CONFIG = BASE / "input" / "config"
 DATA = BASE / "input" / "data"
 
 
-def config(name: str) -> dict[str, dict[str, str]]:
+def config(name: str) -> dict[str, Any]:
     return json.loads((CONFIG / f"{name}.json").read_text())
 
 
@@ -42,8 +44,12 @@ def train() -> int:
         for number in range(int(settings.get("epochs", "1")))
         for channel, fields in config("inputdataconfig").items()
     }
-    print("#progress_metric: host=algo-1, completed 100 % of epochs", flush=True)
-    act = settings.get("act")
+    resources = config("resourceconfig")
+    host, hosts = resources["current_host"], resources["hosts"]
+    print(f"#progress_metric: host={host}, completed 100 % of epochs", flush=True)
+    act, _, actor = settings.get("act", "").partition("@")
+    if actor and actor != host:
+        act = "wait"
     if act == "fail":
         (BASE / "output" / "failure").write_text("Customer Error: the answer is 42")
         return 2
@@ -56,8 +62,9 @@ def train() -> int:
         print("not listening", flush=True)
         time.sleep(60)
     if act != "learn nothing":
+        name = "facts.json" if host == hosts[0] else f"facts_{host}.json"
         facts = {"seen": seen, "stopped": stopping.is_set(), "job": os.environ["TRAINING_JOB_NAME"]}
-        (BASE / "model" / "facts.json").write_text(json.dumps(facts))
+        (BASE / "model" / name).write_text(json.dumps(facts))
     if act == "explain":
         (BASE / "output" / "data" / "why.txt").write_text("because")
     if (CONFIG / "checkpointconfig.json").exists():

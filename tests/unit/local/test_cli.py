@@ -10,7 +10,7 @@ import pytest
 
 from local.cli import main
 
-COMMANDS = ("train", "serve", "finalise", "elbow", "describe", "algorithms")
+COMMANDS = ("train", "serve", "finalise", "elbow", "describe", "algorithms", "convert", "inspect")
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
@@ -50,6 +50,9 @@ WRONG = {
     "channel without path": (["train", "kmeans", "--channel", "train"], "--channel: got 'train', expected NAME=VALUE"),
     "hyperparameter without value": (["train", "kmeans", "-H", "k"], "got 'k', expected NAME=VALUE"),
     "no such mode": (["train", "kmeans", "--input-mode", "pipe"], "(choose from 'File', 'FastFile', 'Pipe')"),
+    "seed": (["train", "kmeans", "--shuffle-seed", "train=x"], "--shuffle-seed: invalid int value: 'train=x'"),
+    "no bucket": (["serve", "s3:///key"], "got 's3:///key', expected s3://BUCKET/KEY"),
+    "checkpoints in storage": (["train", "kmeans", "--checkpoint", "s3://b/c"], "expected a path on this machine"),
     "workers": (["serve", "model", "--workers", "0"], "got '0', expected a whole number above 0"),
     "port": (["serve", "model", "--port", "99999"], "--port: got '99999', expected 0 to 65535"),
     "nothing to refine": (["finalise", "model", "--output", "out"], "arguments are required: -H"),

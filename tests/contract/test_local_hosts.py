@@ -1,0 +1,131 @@
+"""`onepass train --hosts N` with every algorithm: hosts as processes that learn together."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from algorithms.artifacts.states import find_state, read_state
+from local.models import opened
+from tests.contract.cases import CASES, Case
+from tests.contract.jobs import record_bytes
+from tests.contract.test_local_models import ONEPASS, good, onepass, options
+
+pytest.importorskip("torch", reason="several hosts need the extra torch")
+
+PARTS = 4  # of which three hosts get unequal shards
+HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hosts")
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path, case: Case) -> Path:
+    path = folder / f"{case}-data"
+    path.mkdir()
+    for part in range(PARTS):
+        (path / f"part-{part}.pbr").write_bytes(record_bytes(case.records(700, part)))
+    return path
+
+
+def training(case: Case, data: Path, output: Path, *arguments: object, **changed: str) -> list[object]:
+    return ["train", case, "--channel", f"train={data}", *options(case, **changed), "--output", output, *arguments]
+
+
+@pytest.fixture(scope="module")
+def of_one_host(folder: Path, case: Case, data: Path) -> dict[str, float]:
+    output = folder / f"{case}-one"
+    good(*training(case, data, output))
+    return training_metrics(case, output)
+
+
+def training_metrics(case: Case, output: Path) -> dict[str, float]:
+    """What the artifact's state gives, which holds what all hosts have seen."""
+    with opened(output) as files:
+        path = find_state(files)
+        assert path is not None
+        saved = read_state(path)
+    settings = case.algorithm.hyperparameters.from_strings(saved.hyperparameters)
+    return dict(case.algorithm.restore(settings, saved.arrays, dict(saved.values)).finalise().metrics)
+
+
+@pytest.mark.parametrize("distribution", ["FullyReplicated", "ShardedByS3Key"])
+@pytest.mark.parametrize(("hosts", "mode"), [(2, "File"), (3, "Pipe")])
+def test_hosts_learn_what_one_would(
+    tmp_path: Path,
+    case: Case,
+    data: Path,
+    of_one_host: dict[str, float],
+    hosts: int,
+    mode: str,
+    distribution: str,
+) -> None:
+    options = ("--hosts", hosts, "--input-mode", mode, "--distribution", distribution)
+    output = good(*training(case, data, tmp_path, *options))
+    for host in HOSTS[:hosts]:
+        assert f"{host} | " in output
+    with tarfile.open(tmp_path / "model.tar.gz") as tar:
+        names = tar.getnames()
+    assert "model_127.0.0.1" in names and len(names) == len(set(names))
+    found = training_metrics(case, tmp_path)
+    assert found.keys() == of_one_host.keys() and found
+    for name, value in of_one_host.items():
+        assert found[name] == pytest.approx(value, rel=case.merge_tolerance)
+
+
+def test_bad_data_of_one_host_ends_the_job_in_its_name(tmp_path: Path, case: Case, data: Path) -> None:
+    for path in data.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    features = np.zeros((1, case.width + 1), dtype=np.float32)
+    (tmp_path / "part-3.pbr").unlink()
+    (tmp_path / "part-3.pbr").write_bytes(record_bytes((features, np.zeros(1, dtype=np.float32))))
+    output = tmp_path / "out"
+    run = onepass(*training(case, tmp_path, output, "--hosts", 2, "--distribution", "ShardedByS3Key"))
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert run.stderr.startswith(f"{HOSTS[1]}: Customer Error: ")
+    assert f"got {case.width + 1} features, expected {case.width}" in run.stderr
+    assert not output.exists()
+
+
+def test_wrong_settings_are_told_once(tmp_path: Path, case: Case, data: Path) -> None:
+    run = onepass(*training(case, data, tmp_path / "out", "--hosts", 2, nonsense="1"))
+    assert run.returncode == 2
+    assert run.stderr.count("'nonsense' was unexpected") == 1
+
+
+def test_one_signal_keeps_the_model_of_what_all_have_seen(tmp_path: Path, case: Case, data: Path) -> None:
+    arguments = training(case, data, tmp_path, "--hosts", 2, epochs="1000000")
+    process = subprocess.Popen(
+        [*ONEPASS, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    await_hosts(iter(process.stdout), "to the first update")
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, ""), output
+    assert "Stopped early: the model is of the records seen so far." in output
+    assert training_metrics(case, tmp_path)
+
+
+def await_hosts(lines: Iterator[str], words: str) -> None:
+    """Until the log of two hosts has these words."""
+    waited_for = set(HOSTS[:2])
+    while waited_for:
+        line = next(lines)
+        if words in line:
+            waited_for.discard(line.split(" | ")[0])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,16 +70,61 @@ class State(Protocol):
 
 
 @dataclass(frozen=True)
+class Pass:
+    """What a gradient state makes of a pass over the train channel.
+
+    qualities   channel, metric as printed, and value, for the lines of this epoch
+    candidates  for each model that is trained side by side, values by name
+    watched     name and value that early stopping looks at
+    improved    whether that is the best so far
+    """
+
+    qualities: tuple[tuple[str, str, float], ...]
+    candidates: tuple[Mapping[str, float], ...] = ()
+    watched: tuple[str, float] | None = None
+    improved: bool = True
+
+
+@runtime_checkable
+class GradientState(State, Protocol):
+    """A state that takes several passes, and looks at held-out records after each."""
+
+    @property
+    def done(self) -> bool:
+        """Whether further passes are not worth their while."""
+        ...
+
+    def held_out(self) -> Evaluation:
+        """An empty evaluation of what was learned so far, for the validation channel."""
+        ...
+
+    def end_pass(self, validation: Evaluation | None) -> Pass: ...
+
+    def renew(self) -> None:
+        """Begin another job with what was learned: its passes are counted, compared and stopped anew."""
+        ...
+
+
+@dataclass(frozen=True)
 class Metric:
     """A score that training prints and tuning jobs read.
 
-    mark   `loss` is better when smaller, `score` when larger
+    mark        `loss` is better when smaller, `score` when larger
+    printed     regular expression of the name in log lines, where that is another
+    every_pass  channels of which tuning jobs read each epoch's value rather than the last
     """
 
     name: str
     mark: Literal["loss", "score"]
     definition: str
     channels: tuple[str, ...] = ("train", "test")
+    printed: str = ""
+    every_pass: tuple[str, ...] = ()
+
+    def regex(self, channel: str) -> str:
+        """Finds the value in a log line, as its one group."""
+        when = r"epoch=\S+, " if channel in self.every_pass else ""
+        return rf"#quality_metric: host=\S+, {when}{channel} {self.printed or self.name} <{self.mark}>=(\S+)"
 
 
 @dataclass(frozen=True)
@@ -121,6 +167,12 @@ class Algorithm:
     sparse: bool = False
     missing: bool = False
     envelope: str = "predictions"
+    request_types: tuple[str, ...] = (
+        "application/json",
+        "application/jsonlines",
+        "text/csv",
+        "application/x-recordio-protobuf",
+    )
     reply_types: tuple[str, ...] = (
         "application/json",
         "application/jsonlines",
@@ -129,3 +181,7 @@ class Algorithm:
     )
     curve: tuple[str, str] | None = None
     gpu: bool = False
+
+    def metric(self, printed: str) -> Metric | None:
+        """The metric that is printed under this name."""
+        return next((each for each in self.metrics if re.fullmatch(each.printed or each.name, printed)), None)

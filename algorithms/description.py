@@ -52,10 +52,7 @@ def create_algorithm(algorithm: Algorithm, image: str) -> dict[str, Any]:
             "SupportedTrainingInstanceTypes": ["ml.m5.large", "ml.m5.xlarge", "ml.c5.xlarge", "ml.c5.4xlarge"],
             "SupportsDistributedTraining": True,
             "MetricDefinitions": [
-                {
-                    "Name": f"{channel}:{metric.name}",
-                    "Regex": rf"#quality_metric: host=\S+, {channel} {metric.name} <{metric.mark}>=(\S+)",
-                }
+                {"Name": f"{channel}:{metric.name}", "Regex": metric.regex(channel)}
                 for metric in algorithm.metrics
                 for channel in metric.channels
             ],
@@ -72,7 +69,7 @@ def create_algorithm(algorithm: Algorithm, image: str) -> dict[str, Any]:
         },
         "InferenceSpecification": {
             "Containers": [{"Image": image}],
-            "SupportedContentTypes": list(dict.fromkeys(["application/json", "application/jsonlines", *content_types])),
+            "SupportedContentTypes": list(algorithm.request_types),
             "SupportedResponseMIMETypes": list(algorithm.reply_types),
         },
     }

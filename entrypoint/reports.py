@@ -92,6 +92,12 @@ class Report:
         when = "" if epoch is None else f"epoch={epoch}, "
         log.info("#quality_metric: host=%s, %s%s %s <%s>=%s", self.host, when, channel, name, mark, value)
 
+    def criterion(self, name: str, value: float, epoch: int) -> None:
+        """What early stopping looked at."""
+        log.info(
+            "#early_stopping_criteria_metric: host=%s, epoch=%d, criteria=%s, value=%s", self.host, epoch, name, value
+        )
+
     def progress(self, fraction: float) -> None:
         log.info("#progress_metric: host=%s, completed %s %% of epochs", self.host, f"{100 * fraction:.4g}")
 

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import algorithms
 from algorithms.artifacts.states import SavedState, artifact_name, write_state
 from algorithms.artifacts.whole import remove_partial, whole_files
-from algorithms.contract import Algorithm, Model, State
+from algorithms.contract import Algorithm, GradientState, Model, State
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.numerics.device import CPU, best
 from entrypoint.ahead import Ahead
@@ -26,11 +27,11 @@ from entrypoint.collective import joined, require_collective
 from entrypoint.earlier import earlier_state
 from entrypoint.environment import Environment
 from entrypoint.reports import Reads, Report, StartUp, peak_mebibytes
+from entrypoint.scoring import check_first_record, scored
 from recordio.errors import UserError
 
 SEED = 0  # the same job gives the same model
 PROGRESS_SECONDS = 2.0
-SCORING_RECORDS = 5000  # in one batch of the test channel
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +94,8 @@ class Job:
         self.checkpoints = Checkpoints(self.environment.checkpoints(), cluster.host, every)
         self.environment.model.mkdir(parents=True, exist_ok=True)
         remove_partial(self.environment.model)
-        test = self.channels.get("test")
-        if test is not None and not test.pipe:
-            # A pipe is not opened before its time: each opening uses up one pass.
-            next(test.batches(1), None)
+        for name in ("validation", "test"):
+            check_first_record(self.channels.get(name))
         log.info("Number of GPUs being used: %d", int(self.algorithm.gpu and best() is not CPU))
         self.start_up.phase("preflight")
 
@@ -113,6 +112,8 @@ class Job:
             if earlier is not None:
                 self._check_same_kind(earlier)
                 state = self.restored(earlier)
+                if isinstance(state, GradientState):
+                    state.renew()
             else:
                 generator = np.random.default_rng((SEED, self.environment.cluster().rank))
                 state = self.algorithm.create(self.hyperparameters, generator)
@@ -125,9 +126,12 @@ class Job:
         """Update the state with every batch of every pass, from `position` on."""
         epochs = getattr(self.hyperparameters, "epochs", 1)
         for epoch in range(position.epoch, epochs):
+            if isinstance(state, GradientState) and state.done:
+                log.info("Early stop condition met. Stopping training.")
+                return
             since = time.time()
             records = self._learn_pass(state, epoch, position.records)
-            if self.stopping.is_set():
+            if self.stopping.is_set() or not self._end_pass(state, epoch):
                 return
             position = Position(epoch + 1)
             self.checkpoints.save_when_due(partial(self.saved, state, position), now=True)
@@ -175,22 +179,54 @@ class Job:
             )
         return seen - min(seen, learned)
 
+    def _end_pass(self, state: State, epoch: int) -> bool:
+        """Let a gradient state look at the validation channel. False when a stop came before it had seen all."""
+        if not isinstance(state, GradientState):
+            return True
+        since = time.time()
+        validation = None
+        if channel := self.channels.get("validation"):
+            validation = scored(state.held_out(), channel, self.stopping)
+            if validation is None:
+                return False
+        ended = state.end_pass(validation)
+        for index, values in enumerate(ended.candidates):
+            self.report.metrics(values, since=since, epoch=epoch, model=index)
+        for name, metric, value in ended.qualities:
+            self._quality(name, metric, value, epoch)
+        if ended.watched is not None:
+            self.report.criterion(*ended.watched, epoch)
+        if ended.improved:
+            log.info("Epoch %d: Loss improved. Updating best model", epoch)
+        return True
+
     def finish(self, state: State) -> None:
         """Make the model, save it whole, print its scores."""
         since = time.time()
         model = state.finalise()
         self.report.timer("finalize.time", since)
         self._save(model, state)
-        for metric in self.algorithm.metrics:
-            if metric.name in model.metrics:
-                self.report.quality("train", metric.name, metric.mark, model.metrics[metric.name])
+        # A gradient state judges itself by records that it has not learned, where it can.
+        judged = "validation" if isinstance(state, GradientState) and "validation" in self.channels else "train"
+        self._scores(judged, model.metrics)
         test = self.channels.get("test")
         if test is None:
             log.info("Test data is not provided.")
         elif self.stopping.is_set():
             log.info("Stopped early: the test channel is not scored.")
+        elif evaluation := scored(self.algorithm.evaluate(model, self.hyperparameters), test, self.stopping):
+            self._scores("test", evaluation.finalise())
         else:
-            self._score(model, test)
+            log.info("Stopped early: the scores of a part of the test channel are left out.")
+
+    def _scores(self, channel: str, scores: Mapping[str, float]) -> None:
+        for name, value in scores.items():
+            self._quality(channel, name, value)
+
+    def _quality(self, channel: str, name: str, value: float, epoch: int | None = None) -> None:
+        metric = self.algorithm.metric(name)
+        assert metric is not None, f"{self.algorithm.name} declares no metric {name}"
+        self.report.quality(channel, name, metric.mark, value, epoch)
 
     def _save(self, model: Model, state: State) -> None:
         since = time.time()
@@ -203,22 +239,6 @@ class Job:
             if earlier.name != name:
                 earlier.unlink()
         self.report.timer("model.serialize.time", since)
-
-    def _score(self, model: Model, test: DataChannel) -> None:
-        evaluation = self.algorithm.evaluate(model, self.hyperparameters)
-        ahead = Ahead(test.batches(SCORING_RECORDS), stopping=self.stopping)
-        try:
-            for batch in ahead:
-                evaluation.update(batch)
-        finally:
-            ahead.close()
-        if self.stopping.is_set():
-            log.info("Stopped early: the scores of a part of the test channel are left out.")
-            return
-        scores = evaluation.finalise()
-        for metric in self.algorithm.metrics:
-            if metric.name in scores:
-                self.report.quality("test", metric.name, metric.mark, scores[metric.name])
 
     def saved(self, state: State, position: Position | None = None) -> SavedState:
         arrays, values = state.snapshot()

@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 
 from algorithms.contract import Algorithm, Model
 from recordio.batch import Batch
-from recordio.content_types import RECORDIO, ContentType, negotiate, sniff
+from recordio.content_types import RECORDIO, ContentType, UnsupportedContentType, negotiate, sniff
 from recordio.decoding import blocks, decode
 from recordio.encoding import encode
 from recordio.errors import AlgorithmError, DataError, UserError
@@ -65,6 +65,8 @@ class Inference:
                 f"Please use supported accept types: [{', '.join(self.algorithm.reply_types)}]."
             )
         asked = ContentType.parse(content_type or sniff(body))
+        if asked.type not in self.algorithm.request_types:
+            raise UnsupportedContentType(f"content-type {asked.type[:100]} not supported")
         try:
             columns, records = _predict(self.algorithm, model, body, asked, self.records)
         except DataError as error:

@@ -17,7 +17,7 @@ import pytest
 
 from algorithms.artifacts.archives import pack
 from algorithms.artifacts.states import SavedState, find_state, read_state, write_state
-from entrypoint import training
+from entrypoint import scoring, training
 from recordio.batch import Batch
 from recordio.errors import PlatformError, UserError
 from tests.unit import toy
@@ -253,7 +253,7 @@ def test_a_stop_during_scoring_prints_no_score(
 ) -> None:
     job.config("inputdataconfig", {"train": {}, "test": {}})
     job.file("test/a.pbr", record_bytes(RECORDS))
-    monkeypatch.setattr(training, "SCORING_RECORDS", 10)
+    monkeypatch.setattr(scoring, "SCORING_RECORDS", 10)
     monkeypatch.setattr(toy.ToyEvaluation, "update", lambda *_: job.stopping.set())
     with caplog.at_level(logging.INFO):
         job.train()

@@ -142,6 +142,8 @@ PAYLOAD = "Unable to evaluate payload provided: "
         (b"\xff\xfe\xfd", RECORDIO, 400, PAYLOAD),
         (b"\x00\xff", CSV, 400, PAYLOAD),
         (b"1,2", "text/foo", 415, "content-type text/foo not supported"),
+        (b"PAR1", "application/x-parquet", 415, "content-type application/x-parquet not supported"),
+        (b"0 1:2", "text/libsvm", 415, "content-type text/libsvm not supported"),
         (b"1,2", ";;;=,,", 415, "not supported"),
         (b"1,2\n" * 21, CSV, 413, "The request holds more than 20 records: send fewer, or set MAX_RECORDS"),
         (b"1" * 4097, CSV, 413, "The request body is larger than 4096 bytes"),

@@ -17,7 +17,7 @@ help:                ## this list
 env: .venv/.$(EXTRAS)  ## .venv with onepass in it
 
 # An installed project builds its compiled modules; an edited one builds them again.
-.venv/.$(EXTRAS): pyproject.toml setup.py $(wildcard recordio/*.pyx recordio/*.pxd)
+.venv/.$(EXTRAS): pyproject.toml setup.py $(wildcard recordio/*.pyx recordio/*.pxd algorithms/*/*.pyx)
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@

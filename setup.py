@@ -9,15 +9,14 @@ from setuptools import Extension, setup
 # Bounds stay checked wherever an array is indexed; code that goes through pointers checks them itself.
 DIRECTIVES = {"language_level": 3, "boundscheck": True, "wraparound": False, "cdivision": True}
 
-setup(
-    ext_modules=cythonize(
-        Extension(
-            "*",
-            ["recordio/*.pyx"],
-            language="c++",
-            extra_compile_args=["-std=c++17", "-O3", "-g0", "-Wall", "-Wno-unused-function"],
-        ),
-        compiler_directives=DIRECTIVES,
-        build_dir="build",
+EXTENSIONS = [
+    Extension(
+        "*",
+        [f"{room}/**/*.pyx"],
+        language="c++",
+        extra_compile_args=["-std=c++17", "-O3", "-g0", "-Wall", "-Wno-unused-function"],
     )
-)
+    for room in ("recordio", "algorithms")
+]
+
+setup(ext_modules=cythonize(EXTENSIONS, compiler_directives=DIRECTIVES, build_dir="build"))

@@ -83,7 +83,7 @@ class DataChannel:
         number, self.passes = self.passes, self.passes + 1
         try:
             seen = 0
-            for batch in rebatch(self._blocks(number), size):
+            for batch in rebatch(self._blocks(number, size), size):
                 yield self._checked(batch, seen)
                 seen += len(batch)
         except DataError as error:
@@ -92,34 +92,34 @@ class DataChannel:
                 "Please verify the data matches the requested content-type."
             ) from error
 
-    def _blocks(self, number: int) -> Iterator[Batch]:
+    def _blocks(self, number: int, size: int) -> Iterator[Batch]:
         if self.pipe:
             path = self.data / f"{self.name}_{number}"
             if self._appears(path):
-                yield from self._decoded(path, "")
+                yield from self._decoded(path, "", size)
         else:
             root = self.path if self.path.is_dir() else self.path.parent
             for path in data_files(self.path):
                 name = str(path.relative_to(root))
-                yield from self._decoded(path, name if name.isprintable() else ascii(name))
+                yield from self._decoded(path, name if name.isprintable() else ascii(name), size)
 
-    def _decoded(self, path: Path, name: str) -> Iterator[Batch]:
+    def _decoded(self, path: Path, name: str, size: int) -> Iterator[Batch]:
         try:
             with _opened(path) as file:
                 source = _Counted(file, self)
                 if self.pipe and self.config.wrapped and self.content_type.type != DEFAULT_CONTENT_TYPE:
                     for number, payload in enumerate(records(source)):
-                        yield from self._stream(BytesIO(payload), f"object {number}")
+                        yield from self._stream(BytesIO(payload), f"object {number}", size)
                 else:
-                    yield from self._stream(source, name)
+                    yield from self._stream(source, name, size)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise DataError(f"{name}: not a whole gzip file ({error})") from error
         except OSError as error:
             where = name or path.name
             raise PlatformError(f"Data channel '{self.name}': {where} can't be read: {error.strerror}") from error
 
-    def _stream(self, stream: Readable, name: str) -> Iterator[Batch]:
-        return blocks(stream, self.content_type, label_size=self.algorithm.label_size, name=name)
+    def _stream(self, stream: Readable, name: str, size: int) -> Iterator[Batch]:
+        return blocks(stream, self.content_type, rows=size, label_size=self.algorithm.label_size, name=name)
 
     def _appears(self, path: Path) -> bool:
         """Wait for a pipe: the next one is made some time after the one before was closed. False after a stop."""

@@ -43,7 +43,9 @@ def batches(
     limits: Limits = LIMITS,
 ) -> Iterator[Batch]:
     """Batches of exactly `size` records, the last one shorter; see `blocks` and `rebatch`."""
-    some = blocks(source, content_type, label_size=label_size, width=width, dtype=dtype, name=name, limits=limits)
+    some = blocks(
+        source, content_type, rows=size, label_size=label_size, width=width, dtype=dtype, name=name, limits=limits
+    )
     return rebatch(some, size)
 
 
@@ -51,6 +53,7 @@ def blocks(
     source: Source,
     content_type: ContentType | str,
     *,
+    rows: int | None = None,
     label_size: int = 0,
     width: int | None = None,
     dtype: DTypeLike = np.float32,
@@ -60,6 +63,7 @@ def blocks(
     """Decoded pieces of any number of records, each as soon as its bytes are there, dense or sparse as they came.
 
     source       bytes, a path, or a file object whose `read` may return less than it is asked for
+    rows         of the batches that will be made of the blocks: decoders that can wait until a block has so many
     label_size   leading columns of a dense table that are labels, when the content type doesn't say
     width        features of each record, when the caller knows: others are refused, and sparse ones may lack a shape
     dtype        of features and labels, float32 or float64
@@ -74,7 +78,7 @@ def blocks(
     if content_type.type == RECORDIO:
         from recordio import tabular
 
-        decoded = tabular.blocks(source, width=width, dtype=dtype, limits=limits)
+        decoded = tabular.blocks(source, rows=rows, width=width, dtype=dtype, limits=limits)
     elif content_type.type == CSV:
         from recordio import csv
 

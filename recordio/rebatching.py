@@ -22,6 +22,9 @@ def rebatch(some: Iterable[Batch], size: int) -> Iterator[Batch]:
     """
     pending = _Pending(size)
     for block in consistent(some):
+        if len(block) == pending.missing == size and _is_plain(block):
+            yield block
+            continue
         start = 0
         while len(block) - start >= pending.missing:
             end = start + pending.missing
@@ -47,6 +50,16 @@ def consistent(some: Iterable[Batch], width: int | None = None) -> Iterator[Batc
             raise DataError(f"record {record}: got {_label_count(block)} labels, expected {labels}")
         record += len(block)
         yield block
+
+
+def _is_plain(block: Batch) -> bool:
+    """Whether a block is a batch as it is. Blocks belong to whoever asked for them: no decoder keeps one."""
+    features = block.features
+    return not isinstance(features, np.ndarray) or all(
+        array.flags.c_contiguous and array.flags.aligned and array.flags.writeable
+        for array in (features, block.labels)
+        if array is not None
+    )
 
 
 def _label_count(batch: Batch) -> int:

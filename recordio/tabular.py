@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from numpy.typing import DTypeLike
 
 from recordio import tensors
@@ -19,31 +20,43 @@ from recordio.window import ROOM_BYTES, Window
 GROUP = 256  # records parsed one by one before the compiled pass is tried again
 
 
-def blocks(source: Source, *, width: int | None, dtype: DTypeLike, limits: Limits) -> Iterator[Batch]:
-    """Batches of neighbours of one form, as the bytes come."""
+def blocks(source: Source, *, rows: int | None, width: int | None, dtype: DTypeLike, limits: Limits) -> Iterator[Batch]:
+    """Batches of neighbours of one form, as the bytes come, or of `rows` as soon as they are there."""
     longest = limits.dense_width * 20 + limits.overhead_bytes  # a value and its key, varints of at most ten bytes
+    block: tensors.Block | None = None
     with Window(source) as window:
         records = RecordStream(window, min(limits.record_bytes, longest))
         while frame := records.ready():
-            # A source in memory is all there: a part of it at a time, so that blocks stay small.
-            stop = min(window.end, window.start + max(frame, ROOM_BYTES))
-            found = tensors.read(window.data, window.start, stop, dtype=dtype, width=width, limits=limits)
-            if found is None:
+            # A source in memory is all there: a part of it at a time, so that it is decoded while in the cache.
+            data, stop = window.data, min(window.end, window.start + max(frame, ROOM_BYTES))
+            if block is None:
+                block = tensors.block(
+                    data, window.start, stop, rows=rows, dtype=np.dtype(dtype), width=width, limits=limits
+                )
+            before = 0
+            if block is not None:
+                before = block.rows
+                end = block.extend(data, window.start, stop)
+                records.skip(block.rows - before, end)
+            if block is None or not block.rows:
+                block = None
                 yield from batches(_rows(records, width, limits), dtype)
-            else:
-                end, features, labels = found
-                block = Batch(_features(features), labels_of(labels))
-                yield block
-                records.skip(len(block), end)
+            elif rows is None or block.rows in (before, block.room):  # full, or the next record is of another form
+                yield _batch(block)
+                block = None
+    if block is not None:
+        yield _batch(block)
 
 
-def _features(found: Any) -> Any:
-    if not isinstance(found, tuple):
-        return found
-    from scipy.sparse import csr_array
+def _batch(block: tensors.Block) -> Batch:
+    features: Any
+    features, labels = block.arrays()
+    if isinstance(features, tuple):
+        from scipy.sparse import csr_array
 
-    values, keys, ends, width = found
-    return csr_array((values, keys, ends), shape=(len(ends) - 1, width))
+        values, keys, ends, width = features
+        features = csr_array((values, keys, ends), shape=(len(ends) - 1, width))
+    return Batch(features, labels_of(labels))
 
 
 def _rows(records: RecordStream, width: int | None, limits: Limits) -> Iterator[Row]:

@@ -7,7 +7,7 @@ stops, and `protobuf`, which knows all of the format and words its faults, takes
 Every read is bounded by a cursor's end, every write by the capacity of its array.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 import sys
@@ -24,6 +24,10 @@ if sys.byteorder != "little":
 ctypedef fused Real:
     float
     double
+
+cdef enum:
+    ROOM_BYTES = 1 << 24  # made for a block before its records are there
+    LEAST_ENTRY_BYTES = 2  # of a sparse record: a value and a key
 
 cdef struct Cursor:  # bytes from `at` up to `end`
     const unsigned char *at
@@ -75,93 +79,135 @@ cdef unsigned char FLOAT64 = _tag(TENSORS["float64_tensor"])
 cdef unsigned char INT32 = _tag(TENSORS["int32_tensor"])
 
 
-def read(const unsigned char[::1] data not None, int64_t start, int64_t stop, *, dtype, width, limits):
-    """The first of the frames in data[start:stop], as many as are plain and of one form.
+def block(const unsigned char[::1] data not None, int64_t start, int64_t stop, *, rows, dtype, width, limits):
+    """An empty block for records like the first of the frames in data[start:stop]; None when that is not plain.
 
-    width    columns, when the caller knows them: sparse records may then leave out their shape
-    returns  None when not even the first is plain, else the end of the last one read, and
-             features (records, width) or, when sparse, (values, keys, ends of the rows, width),
-             labels (records, labels)
+    rows     of the block at most; None for as many as these bytes can hold
+    width    columns, when the caller knows: sparse records may then leave out their shape
     """
-    if not 0 <= start <= stop <= data.shape[0]:
-        raise IndexError(f"got {start}:{stop}, expected a part of {data.shape[0]} bytes")
     cdef Bounds bounds = Bounds(limits.record_bytes, limits.dense_width, limits.sparse_width, width or 0)
-    cdef Cursor stream = Cursor(&data[0] + start, &data[0] + stop) if stop > start else Cursor(NULL, NULL)
+    cdef Cursor stream = _part(data, start, stop)
     cdef Record first
     cdef Form form
-    cdef Cursor ahead = stream
-    if not _next(&ahead, &bounds, &first) or not _form(&first, &bounds, &form):
+    if not _next(&stream, &bounds, &first) or not _form(&first, &bounds, &form):
         return None
-
-    # As many rows and numbers as the bytes can hold, when all are of the first record's kind and as small as can be.
-    cdef int64_t size = stop - start
+    # As many as the bytes can hold when all are of the first record's kinds and as small as can be.
     cdef int64_t least = HEAD_BYTES + form.labels * _least_bytes(first.label.kind)
+    cdef int64_t row_bytes = form.labels * dtype.itemsize + sizeof(int32_t)
     if not form.sparse:
         least += form.width * _least_bytes(first.features.kind)
-    cdef int64_t rows = max(<int64_t>1, size // least)
-    cdef int64_t entries = size // (_least_bytes(first.features.kind) + 1) if form.sparse else rows * form.width
-    values = np.empty(max(entries, <int64_t>1), dtype)
-    keys = np.empty(len(values) if form.sparse else 1, np.int32)
-    ends = np.zeros(rows + 1 if form.sparse else 1, np.int32)
-    labels = np.empty(max(rows * form.labels, <int64_t>1), dtype)
-    if values.dtype == np.float32:
-        rows = _fill[float](&stream, &form, &bounds, rows, values, keys, ends, labels)
-    else:
-        rows = _fill[double](&stream, &form, &bounds, rows, values, keys, ends, labels)
-    if not rows:
-        return None
-    end = start + size - (stream.end - stream.at)
-    targets = labels[: rows * form.labels].reshape(rows, form.labels)
-    if not form.sparse:
-        return end, values[: rows * form.width].reshape(rows, form.width), targets
-    used = int(ends[rows])
-    return end, (values[:used], keys[:used], ends[: rows + 1], form.width), targets
+        row_bytes += form.width * dtype.itemsize
+    cdef int64_t most = (stop - start) // least
+    if rows is not None:
+        most = min(<int64_t>rows, max(most, ROOM_BYTES // row_bytes))
+    cdef Block made = Block.__new__(Block)
+    made.form, made.bounds = form, bounds
+    made.room = max(<int64_t>1, most)
+    made.values = np.empty(0 if form.sparse else made.room * form.width, dtype)
+    made.keys = np.empty(0, np.int32)
+    made.ends = np.zeros(made.room + 1 if form.sparse else 1, np.int32)
+    made.labels = np.empty(made.room * form.labels, dtype)
+    return made
 
 
-cdef int64_t _fill(
-    Cursor *stream, const Form *form, const Bounds *bounds, int64_t most,
-    Real[::1] values, int32_t[::1] keys, int32_t[::1] ends, Real[::1] labels,
-):
-    """Parse up to `most` records that have the form; returns how many, with `stream` behind the last of them."""
-    cdef Real *to_values = &values[0]
-    cdef Real *to_labels = &labels[0]
-    cdef int32_t *to_keys = &keys[0]
-    cdef int32_t *to_ends = &ends[0]
-    cdef int64_t capacity = values.shape[0]
-    cdef int64_t rows = 0, used = 0, count
-    cdef Cursor after = stream[0]
-    cdef Record record
-    cdef Alike alike
-    alike.length = 0
-    with nogil:
-        while rows < most:
-            if not _repeats(&alike, &after, &record):
-                alike.frame = after.at
-                if not _next(&after, bounds, &record):
+cdef class Block:
+    """Records of one form, which fill its arrays as their bytes come.
+
+    rows   that are there
+    room   for rows
+    """
+
+    cdef Form form
+    cdef Bounds bounds
+    cdef readonly int64_t rows
+    cdef readonly int64_t room
+    cdef object values, keys, ends, labels
+
+    def extend(self, const unsigned char[::1] data not None, int64_t start, int64_t stop):
+        """Add the first of the frames in data[start:stop], as many as are of the form and have room; returns where
+        the last of them ends."""
+        cdef Cursor stream = _part(data, start, stop)
+        if self.form.sparse:
+            self._make_room((stop - start) // LEAST_ENTRY_BYTES)
+        if self.values.dtype == np.float32:
+            self._fill[float](&stream, self.values, self.keys, self.ends, self.labels)
+        else:
+            self._fill[double](&stream, self.values, self.keys, self.ends, self.labels)
+        return stop - (stream.end - stream.at)
+
+    def arrays(self):
+        """The features, (rows, width) or, when sparse, (values, keys, ends of the rows, width), and labels, (rows, n)."""
+        rows = self.rows
+        labels = self.labels[: rows * self.form.labels].reshape(rows, self.form.labels)
+        if not self.form.sparse:
+            return self.values[: rows * self.form.width].reshape(rows, self.form.width), labels
+        used = int(self.ends[rows])
+        values, keys = self.values[:used], self.keys[:used]
+        if 2 * used < len(self.values):  # a slice would keep all of the memory
+            values, keys = values.copy(), keys.copy()
+        return (values, keys, self.ends[: rows + 1], self.form.width), labels
+
+    cdef _make_room(self, int64_t entries):
+        """For so many more entries of sparse records."""
+        cdef int64_t used = self.ends[self.rows]
+        if used + entries > len(self.values):
+            room = max(used + entries, 2 * len(self.values))
+            for name, old in (("values", self.values), ("keys", self.keys)):
+                new = np.empty(room, old.dtype)
+                new[:used] = old[:used]
+                if name == "values":
+                    self.values = new
+                else:
+                    self.keys = new
+
+    cdef _fill(self, Cursor *stream, Real[::1] values, int32_t[::1] keys, int32_t[::1] ends, Real[::1] labels):
+        cdef const Form *form = &self.form
+        cdef const Bounds *bounds = &self.bounds
+        cdef Real *to_values = &values[0] if values.shape[0] else NULL
+        cdef Real *to_labels = &labels[0] if labels.shape[0] else NULL
+        cdef int32_t *to_keys = &keys[0] if keys.shape[0] else NULL
+        cdef int32_t *to_ends = &ends[0]
+        cdef int64_t capacity = min(values.shape[0], keys.shape[0], INT32_MAX) if form.sparse else values.shape[0]
+        cdef int64_t rows = self.rows, count, used = ends[rows] if form.sparse else 0
+        cdef Cursor after = stream[0]
+        cdef Record record
+        cdef Alike alike
+        alike.length = 0
+        with nogil:
+            while rows < self.room:
+                if not _repeats(&alike, &after, &record):
+                    alike.frame = after.at
+                    if not _next(&after, bounds, &record):
+                        break
+                    _remember(&alike, after.at, &record)
+                if record.label.keys.at < record.label.keys.end or record.label.shape.at < record.label.shape.end:
                     break
-                _remember(&alike, after.at, &record)
-            if record.label.keys.at < record.label.keys.end or record.label.shape.at < record.label.shape.end:
-                break
-            if _numbers(&record.label, to_labels + rows * form.labels, form.labels) != form.labels:
-                break
-            if form.sparse != _is_sparse(&record.features):
-                break
-            if form.sparse:
-                if _width(&record.features, bounds) != form.width:
+                if _numbers(&record.label, to_labels + rows * form.labels, form.labels) != form.labels:
                     break
-                count = _numbers(&record.features, to_values + used, min(capacity - used, bounds.values))
-                if count < 0 or not _keys(record.features.keys, to_keys + used, count, form.width):
+                if form.sparse != _is_sparse(&record.features):
                     break
-                used += count
-                to_ends[rows + 1] = <int32_t>used
-            else:
-                if not _has_shape(&record.features, form.width):
-                    break
-                if _numbers(&record.features, to_values + rows * form.width, form.width) != form.width:
-                    break
-            rows += 1
-            stream[0] = after
-    return rows
+                if form.sparse:
+                    if _width(&record.features, bounds) != form.width:
+                        break
+                    count = _numbers(&record.features, to_values + used, min(capacity - used, bounds.values))
+                    if count < 0 or not _keys(record.features.keys, to_keys + used, count, form.width):
+                        break
+                    used += count
+                    to_ends[rows + 1] = <int32_t>used
+                else:
+                    if not _has_shape(&record.features, form.width):
+                        break
+                    if _numbers(&record.features, to_values + rows * form.width, form.width) != form.width:
+                        break
+                rows += 1
+                stream[0] = after
+        self.rows = rows
+
+
+cdef Cursor _part(const unsigned char[::1] data, int64_t start, int64_t stop) except *:
+    if not 0 <= start <= stop <= data.shape[0]:
+        raise IndexError(f"got {start}:{stop}, expected a part of {data.shape[0]} bytes")
+    return Cursor(&data[0] + start, &data[0] + stop) if stop > start else Cursor(NULL, NULL)
 
 
 cdef inline bint _repeats(Alike *alike, Cursor *stream, Record *record) noexcept nogil:

@@ -11,7 +11,7 @@ from recordio import LIMITS, Batch, DataError, Limits
 from recordio.framing import HEAD, MAGIC
 from recordio.protobuf import parse_record
 from recordio.rows import batches, labels_of
-from recordio.tensors import read
+from recordio.tensors import block
 from recordio.wire import encode_varint, opening
 
 VALUES = np.array([1.5, -2], "<f4").tobytes()
@@ -111,11 +111,16 @@ def frame(payload: bytes) -> bytes:
 def compiled(data: bytes, limits: Limits = LIMITS, width: int | None = None) -> Batch | None:
     """What is read of data, which lies among other bytes."""
     among = frame(PLAIN["sparse"])
-    found = read(among + data + among, len(among), len(among) + len(data), dtype=np.float64, width=width, limits=limits)
+    start, stop = len(among), len(among) + len(data)
+    found = block(among + data + among, start, stop, rows=None, dtype=np.dtype(np.float64), width=width, limits=limits)
     if found is None:
         return None
-    end, features, labels = found
-    assert len(among) < end <= len(among) + len(data)
+    end = found.extend(among + data + among, start, stop)
+    assert (end == start) == (found.rows == 0)
+    assert end <= stop
+    if not found.rows:
+        return None
+    features, labels = found.arrays()
     if isinstance(features, tuple):
         values, keys, ends, columns = features
         features = csr_array((values, keys, ends), shape=(len(ends) - 1, columns))
@@ -230,4 +235,4 @@ def test_a_sparse_record_without_a_shape_has_the_width_that_the_caller_states() 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 4), (0, 9), (5, 4)])
 def test_a_part_that_is_not_of_the_data_is_refused(start: int, stop: int) -> None:
     with pytest.raises(IndexError, match=f"got {start}:{stop}, expected a part of 8 bytes"):
-        read(bytes(8), start, stop, dtype=np.float64, width=None, limits=LIMITS)
+        block(bytes(8), start, stop, rows=None, dtype=np.dtype(np.float64), width=None, limits=LIMITS)

@@ -13,23 +13,21 @@ import argparse
 import gzip
 import importlib.util
 import statistics
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from algorithms.kmeans import ALGORITHM
 from algorithms.kmeans.model import KMeansModel
+from benchmarks.rounds import measured
 from recordio.batch import Batch
 
 BATCH = 5000
 MLBENCH = Path("/usr/lib/R/site-library/mlbench/data")  # Debian: r-cran-mlbench; read by pyreadr
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mnist
-DISTURBED = 0.1  # of the CPU, used by others
 
 Matrix = NDArray[np.float32]
 
@@ -215,17 +213,6 @@ def faiss(x: Matrix, k: int) -> NDArray[np.floating]:
     return model.centroids
 
 
-def timed(run: Callable[[], object]) -> tuple[float, float]:
-    """Seconds, and the part of the CPU that others used meanwhile."""
-    mine, everyone, start = psutil.Process().cpu_times(), psutil.cpu_times(), time.perf_counter()
-    run()
-    seconds = time.perf_counter() - start
-    used = sum(psutil.Process().cpu_times()[:2]) - sum(mine[:2])
-    now = psutil.cpu_times()
-    busy = sum(now) - now.idle - now.iowait - (sum(everyone) - everyone.idle - everyone.iowait)
-    return seconds, max(0.0, busy - used) / (seconds * (psutil.cpu_count() or 1))
-
-
 def speed(rounds: int) -> None:
     """Seconds of one pass over the separated set, and ratios to the peers within a round."""
     k, x = 100, separated()
@@ -239,17 +226,9 @@ def speed(rounds: int) -> None:
     }
     if importlib.util.find_spec("faiss"):
         contenders["faiss, 20 iterations"] = lambda: faiss(x, k)
-    seconds: list[dict[str, float]] = []
-    for number in range(rounds):
-        found, disturbance = {}, 0.0
-        for name, run in contenders.items():
-            found[name], others = timed(run)
-            if "Lloyd" not in name:
-                disturbance = max(disturbance, others)
-        kept = disturbance < DISTURBED
-        seconds += [found] if kept else []
-        times = ", ".join(f"{name} {one:.2f}" for name, one in found.items())
-        print(f"round {number}: {times} s; others used {disturbance:.0%}{'' if kept else ', dropped'}", flush=True)
+    found = measured(contenders, rounds, unwatched=[name for name in contenders if "Lloyd" in name])
+    for name in contenders:
+        print(f"{name}: {found.seconds(name)} s")
     pairs = [
         ("ours", "product, 1000 centres"),
         ("Lloyd, 20 iterations", "ours"),
@@ -257,9 +236,8 @@ def speed(rounds: int) -> None:
         ("ours, factor 1", "product, 100 centres"),
     ]
     for left, right in pairs:
-        ratios = sorted(one[left] / one[right] for one in seconds)
-        if ratios:
-            print(f"{left} / {right}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+        print(f"{left} / {right}: {found.ratio(left, right)}")
+    print(found.load)
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Record I/O against its peers and against what the machine can do."""

@@ -20,55 +20,74 @@ cdef struct Counts:  # of numbers in one record
     Py_ssize_t labels
 
 
-def layout(const unsigned char[::1] text not None, Py_ssize_t start):
-    """Where the first record of text[start:] starts, and how many features and labels it has; none if it is not plain."""
-    cdef Text rest = _text(text, start)
-    cdef Counts counts, room = Counts(0, 0)
-    cdef double nothing = 0
-    with nogil:
-        rest.at = _record(rest.at, rest.end)
-        if _line(rest.at, rest.end, &nothing, &nothing, room, &counts) == NULL:
-            counts = room
-    return rest.at - <const char *>&text[0], counts.features, counts.labels
-
-
-def read(const unsigned char[::1] text not None, Py_ssize_t start, Py_ssize_t width, Py_ssize_t label_count, dtype):
+def read(const unsigned char[::1] text not None, Py_ssize_t start, Py_ssize_t most, dtype):
     """The records of text[start:], up to one that is not plain or has another number of features or labels.
 
+    most     features of one record; no record is read when the first has more
     dtype    float32 or float64
-    returns  features (records, width), labels (records, label_count), and where the pass ended
+    returns  features (records, width), labels (records, labels), and where the next record starts
     """
-    if not (width > 0 and label_count >= 0):
-        raise IndexError(f"got {width} features and {label_count} labels")
-    cdef Text rest = _text(text, start)
-    cdef Counts room = Counts(width, label_count)
-    cdef Py_ssize_t rows
+    if not 0 <= start < text.shape[0]:
+        raise IndexError(f"got start {start} in {text.shape[0]} bytes")
+    cdef const char *origin = <const char *>&text[0]
+    cdef Text rest = Text(origin + start, origin + text.shape[0])
+    cdef Counts room
+    cdef Py_ssize_t rows = 0
+    cdef double nothing = 0
     cdef float[::1] single_features, single_labels
     cdef double[::1] double_features, double_labels
     with nogil:
-        # A number takes two bytes at least, so that no text can ask for more than it is worth.
-        rows = min(_lines(rest), (rest.end - rest.at) // (2 * (width + label_count)) + 1)
-    features = np.empty(rows * width, dtype)
-    labels = np.empty(rows * label_count + 1, dtype)  # one more, so that there is a first
-    if features.itemsize == 4:
+        rest.at = _record(rest.at, rest.end)
+        if _line(rest.at, rest.end, &nothing, &nothing, Counts(0, 0), &room) == NULL:
+            room = Counts(0, 0)
+        elif room.features <= most:
+            # A number takes two bytes at least, so that no text can ask for more than it is worth.
+            rows = min(_lines(rest), (rest.end - rest.at) // (2 * (room.features + room.labels)) + 1)
+    features = np.empty(rows * room.features, dtype)
+    labels = np.empty(rows * room.labels + 1, dtype)  # one more, so that there is a first
+    if rows and features.itemsize == 4:
         single_features, single_labels = features, labels
         with nogil:
             rows = _fill(&rest, &single_features[0], &single_labels[0], rows, room)
-    else:
+    elif rows:
         double_features, double_labels = features, labels
         with nogil:
             rows = _fill(&rest, &double_features[0], &double_labels[0], rows, room)
     return (
-        features[: rows * width].reshape(rows, width),
-        labels[: rows * label_count].reshape(rows, label_count),
-        rest.at - <const char *>&text[0],
+        features[: rows * room.features].reshape(rows, room.features),
+        labels[: rows * room.labels].reshape(rows, room.labels),
+        rest.at - origin,
     )
 
 
-cdef Text _text(const unsigned char[::1] text, Py_ssize_t start) except *:
-    if not 0 <= start < text.shape[0]:
-        raise IndexError(f"got start {start} in {text.shape[0]} bytes")
-    return Text(<const char *>&text[start], <const char *>&text[0] + text.shape[0])
+def extent(const unsigned char[::1] text not None):
+    """How deep lists and objects nest in any JSON, and how many numbers would take the memory that its values take.
+
+    The second is a rough bound: a text takes as much as a number or its own bytes, a name as four, a list or object as
+    eight.
+    """
+    cdef Py_ssize_t place, depth = 0, deepest = 0, size = 1
+    cdef bint quoted = False, escaped = False
+    cdef unsigned char code
+    with nogil:
+        for place in range(text.shape[0]):
+            code = text[place]
+            if quoted:
+                quoted = escaped or code != c'"'
+                escaped = not escaped and code == c'\\'
+            elif code == c'"':
+                quoted = True
+            elif code == c',':
+                size += 1
+            elif code == c':':
+                size += 4
+            elif code == c'[' or code == c'{':
+                size += 8
+                depth += 1
+                deepest = max(deepest, depth)
+            elif code == c']' or code == c'}':
+                depth -= 1
+    return deepest, size
 
 
 cdef Py_ssize_t _lines(Text text) noexcept nogil:

@@ -24,18 +24,16 @@ from recordio.streams import Text, lines
 
 GROUP = 256  # records parsed one by one before the compiled pass is tried again
 LINE = re.compile(rb"[^ \t\r\n][^\n]*")
-NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def document_blocks(stream: Iterator[bytes], *, width: int | None, dtype: DTypeLike, limits: Limits) -> Iterator[Batch]:
     """Batches of one document, {"instances": [...]}."""
-    parts, size = [], 0
+    text = bytearray()
     for piece in stream:
-        size += len(piece)
-        if size > limits.record_bytes:
+        text += piece
+        if len(text) > limits.record_bytes:
             raise DataError(f"got a JSON document of more than {limits.record_bytes} bytes")
-        parts.append(piece)
-    document = _parse(b"".join(parts), limits)
+    document = _parse(text, limits)
     instances = document.get("instances") if isinstance(document, dict) else None
     if not isinstance(instances, list):
         raise DataError(f'got {_name(document)} without a list of instances, expected {{"instances": [...]}}')
@@ -48,18 +46,17 @@ def line_blocks(stream: Iterator[bytes], *, width: int | None, dtype: DTypeLike,
     for text in lines(stream, limits.line_bytes):
         start = 0
         while start < len(text):
-            start, columns, label_count = json_lines.layout(text, start)
-            if columns > limits.dense_width:
-                raise DataError(f"record {first}: got {columns} values, the limit is {limits.dense_width}")
-            if columns:
-                features, labels, start = json_lines.read(text, start, columns, label_count, dtype)
+            features, labels, start = json_lines.read(text, start, limits.dense_width, dtype)
+            if len(features):
                 yield Batch(features, labels_of(labels))
                 first += len(features)
-            else:
-                found = list(islice(LINE.finditer(text, start), GROUP))
-                yield from _blocks(_instances(found, first, limits), first, width, dtype, limits)
-                start = found[-1].end() if found else len(text)
-                first += len(found)
+                continue
+            if (width_found := features.shape[1]) > limits.dense_width:
+                raise DataError(f"record {first}: got {width_found} values, the limit is {limits.dense_width}")
+            found = list(islice(LINE.finditer(text, start), GROUP))
+            yield from _blocks(_instances(found, first, limits), first, width, dtype, limits)
+            start = found[-1].end() if found else len(text)
+            first += len(found)
 
 
 def _instances(found: Iterable[re.Match[bytes]], first: int, limits: Limits) -> Iterator[Any]:
@@ -71,27 +68,15 @@ def _instances(found: Iterable[re.Match[bytes]], first: int, limits: Limits) -> 
 
 
 def _parse(text: Text, limits: Limits) -> Any:
-    if _depth(text) > limits.json_depth and _depth(_without_strings(text)) > limits.json_depth:
+    depth, size = json_lines.extent(text)
+    if depth > limits.json_depth:
         raise DataError(f"got JSON nested more than {limits.json_depth} deep")
+    if size > (most := limits.dense_width + limits.overhead_bytes):
+        raise DataError(f"got more in one piece of JSON than {most} numbers take")
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise DataError(f"got bytes that are not JSON: {error}") from None
-
-
-def _depth(text: Text) -> int:
-    """How deep brackets nest, those in strings included."""
-    brackets = text.translate(None, NOT_BRACKETS)
-    if len(brackets) <= 2:
-        return len(brackets)
-    codes = np.frombuffer(brackets, np.uint8)
-    steps = np.where((codes == ord("[")) | (codes == ord("{")), 1, -1)
-    return int(steps.cumsum().max())
-
-
-def _without_strings(text: Text) -> Text:
-    parts = text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
-    return b"".join(parts[::2])
 
 
 def _blocks(

@@ -1,9 +1,9 @@
 """libsvm (svmlight) to sparse batches: `label index:value index:value …`, one record a line.
 
 Indices count from 0, and are never shifted. A record may have several labels (`1,2,3`), or none: then it starts with
-an entry. Read and skipped: blank lines, comments after `#`, a query id (`qid:7`). Weights (`label:weight`) have no place
-in a batch. A record that starts with one looks like one without labels, and is refused unless it starts with its lowest
-index.
+an entry. Read and skipped: blank lines, comments after `#`, a query id (`qid:7`). Weights (`label:weight`) have no
+place in a batch. A record that starts with one looks like one without labels, and is refused unless it starts with its
+lowest index.
 """
 
 from __future__ import annotations

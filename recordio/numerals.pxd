@@ -28,7 +28,7 @@ cdef extern from *:
     """
     const uint64_t TENS[8]
     const double POWERS[23]  # of ten, those that double holds exactly
-    const double PARTS[23]
+    const double PARTS[23]   # of one, nearly
     const double ZIV
 
 ctypedef fused Real:

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from recordio.errors import DataError
 
-PIECE = 2**20  # bytes asked for at once: several times what a pipe holds, and small beside any batch
+PIECE = 2**18  # bytes asked for at once: they are still in the cache of a core when they are decoded
+PIPE = 2**20  # bytes that a pipe is made to hold
 
 # Beside UTF-8. Not all that Python knows: its codecs also unpack zip files.
 CHARSETS = ("utf-16", "utf-16-le", "utf-16-be", "iso8859-1", "cp1252")
@@ -51,14 +52,14 @@ def pieces(source: Source, size: int = PIECE) -> Iterator[bytes]:
 def unbuffered(path: str | PathLike[str]) -> FileIO:
     """Open a file or pipe so that a read returns what is there instead of waiting for more.
 
-    A pipe is made to hold a whole piece where the system allows it: its writer then runs on while we decode.
+    A pipe is made to hold a few pieces where the system allows it: its writer then runs on while we decode.
     """
     file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - the caller's to close
     if sys.platform == "linux":
         import fcntl
 
         with suppress(OSError):  # no pipe, or more than this user may have
-            fcntl.fcntl(file, fcntl.F_SETPIPE_SZ, PIECE)
+            fcntl.fcntl(file, fcntl.F_SETPIPE_SZ, PIPE)
     return file
 
 

@@ -338,6 +338,8 @@ cdef int64_t _numbers(const Tensor *tensor, Real *out, int64_t capacity) noexcep
     cdef float single
     cdef double twofold
     cdef uint64_t number
+    if size == 0:  # nor is there an array, perhaps
+        return 0
     if tensor.kind == FLOAT32:
         count = size >> 2
         if size & 3 or count > capacity:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import issparse
 
-from recordio import LIMITS, Batch, DataError, batches, csv, decode, json_lines, json_records, libsvm
+from recordio import LIMITS, Batch, DataError, batches, csv, decode, json_lines, libsvm
 
 quick = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NUMBER = rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity|nan))"
@@ -106,7 +106,7 @@ def csv_quickly(*parts: bytes) -> Rows:
     return rows_of(csv.blocks(iter(parts), label_size=0, dtype=np.float64, limits=LIMITS))
 
 
-@settings(quick, max_examples=1500)
+@settings(quick, max_examples=800)
 @given(CSV_TEXTS)
 def test_csv_equals_a_slow_reader(data: bytes) -> None:
     assert_same(csv_quickly(data), csv_slowly(data))
@@ -163,7 +163,7 @@ def libsvm_quickly(*parts: bytes) -> Rows:
     return rows_of(libsvm.blocks(Parts(*parts), width=WIDTH, dtype=np.float64, limits=LIMITS))
 
 
-@settings(quick, max_examples=1500)
+@settings(quick, max_examples=800)
 @given(SVM_TEXTS)
 def test_libsvm_equals_a_slow_reader(data: bytes) -> None:
     assert_same(libsvm_quickly(data), libsvm_slowly(data))
@@ -224,12 +224,12 @@ def outcome(source: Any, content_type: str) -> Any:
 
 def by_orjson(data: bytes) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        plain = json_lines.layout
-        patch.setattr(json_records.json_lines, "layout", lambda text, start: (plain(text, start)[0], 0, 0))
+        nothing = np.empty((0, 0))
+        patch.setattr(json_lines, "read", lambda text, start, most, dtype: (nothing, nothing, start))
         return outcome(data, "application/jsonlines")
 
 
-@settings(quick, max_examples=1500)
+@settings(quick, max_examples=800)
 @given(JSON_TEXTS)
 def test_json_lines_equal_the_parser(data: bytes) -> None:
     assert repr(outcome(data, "application/jsonlines")) == repr(by_orjson(data))
@@ -251,7 +251,7 @@ TEXTS = {"text/csv": CSV_TEXTS, "text/libsvm": SVM_TEXTS, "application/jsonlines
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-@quick
+@settings(quick, max_examples=100)
 @given(st.data())
 def test_every_cut_gives_the_same(kind: str, draw: st.DataObject) -> None:
     data = draw.draw(TEXTS[kind])
@@ -270,14 +270,10 @@ def middle(value: float, more: str = "") -> str:
 
 
 def hard(power: int, step: int, side: int) -> str:
-    """As near to half-way between two doubles as 19 digits come: one part in 2^100.
-
-    With an odd n of 54 bits, n / 2^s is half-way; m / 10^power is next to it where m * 2^a = n * 5^power + side.
-    """
-    a = (5**power).bit_length() - 8
-    n = -side * pow(5**power, -1, 2**a) % 2**a
-    n += (2**53 // 2**a + step % 2 ** (53 - a)) * 2**a
-    return f"{(n * 5**power + side) >> a}e-{power}"
+    """Next to half-way between two doubles, for half of the steps: m * 5^power ends in a one, noughts and a one."""
+    bits = (5**power).bit_length() + 9  # of the product, those that a double has no room for
+    m = (2 ** (bits - 1) + side) * pow(5**power, -1, 2**bits) % 2**bits
+    return f"{m + (2**61 // 2**bits + step % 2 ** (61 - bits)) * 2**bits}e{power}"
 
 
 DECIMALS = st.one_of(
@@ -289,7 +285,7 @@ DECIMALS = st.one_of(
         lambda value: st.sampled_from([repr(math.nextafter(float(middle(value)), side)) for side in (0, math.inf)])
     ),
     st.builds(middle, st.floats(width=32, allow_nan=False, allow_infinity=False), st.sampled_from(["0001", "000"])),
-    st.builds(hard, st.integers(16, 22), st.integers(0, 2**20), st.sampled_from([-1, 1])),
+    st.builds(hard, st.integers(15, 22), st.integers(0, 2**20), st.sampled_from([-1, 1])),
     st.integers(-(2**70), 2**70).map(str),
     st.tuples(st.integers(2**53, 2**64), st.integers(-30, 30)).map(lambda pair: f"{pair[0]}e{pair[1]}"),
 )
@@ -308,7 +304,7 @@ def nearest_float32(text: str) -> float:
     return math.copysign(float(best), -1.0 if text.startswith("-") else 1.0)
 
 
-@settings(quick, max_examples=3000)
+@settings(quick, max_examples=1500)
 @given(DECIMALS, st.sampled_from(["", "\n3", ",4", "," + "0" * 9]))
 def test_numbers_are_correctly_rounded(text: str, rest: str) -> None:
     body = (text + rest).encode()

@@ -26,6 +26,12 @@ NAN = np.nan
         (b"7", [[7]]),
         (b"7\n\n8\n", [[7], [8]]),
         (b"+1,.5,1.", [[1, 0.5, 1]]),
+        (b"1, \n,\t\n", [[1, NAN], [NAN, NAN]]),
+        (b'" 1 ",2\n"3" ,""\n', [[1, 2], [3, NAN]]),
+        (b"1e400,-1e400,1e-400", [[np.inf, -np.inf, 0]]),
+        (b"1e39,1e-50,0.1e1", [[np.inf, 0, 1]]),
+        (b"-nan,+Infinity,INF", [[NAN, np.inf, np.inf]]),
+        (b"0." + b"0" * 400 + b"1e401," + b"1" + b"0" * 400 + b"e-400", [[1, 1]]),
     ],
 )
 def test_numbers(body: bytes, expected: list[list[float]]) -> None:
@@ -72,6 +78,20 @@ def test_labels_come_first(label_size: int, labels: object) -> None:
         (b"1,0x10\n", "record 0, column 1: got '0x10', expected a number"),
         (b"1,\xff\n", "record 0, column 1: got '\ufffd', expected a number"),
         ("1,\u0661\n".encode(), "record 0, column 1: got '\u0661', expected a number"),
+        (b'"1"2,3\n', "record 0, column 0: got '\"1\"2', expected a number"),
+        (b'1,2\n3,"4', "record 1, column 1: got '\"4', expected a number"),
+        (b'1,2\n3,4"\n', "record 1, column 1: got '4\"', expected a number"),
+        (b'"1""2",3\n', "record 0, column 0: got '1\"2', expected a number"),
+        (b' "1",3\n', "record 0, column 0: got ' \"1\"', expected a number"),
+        (b"nan(1),3\n", "record 0, column 0: got 'nan(1)', expected a number"),
+        (b"1\x0c,3\n", "record 0, column 0: got '1\\x0c', expected a number"),
+        (b"1,+-3\n", "record 0, column 1: got '+-3', expected a number"),
+        (b"1,3e\n", "record 0, column 1: got '3e', expected a number"),
+        (b"1,2\n3,4,x\n", "record 1, column 2: got 'x', expected a number"),
+        (b"1," + b"x" * 10**6, "record 0, column 1: got '" + "x" * 40 + "', expected a number"),
+        (b"1," + b" " * 10**6 + b"x", "record 0, column 1: got '" + " " * 40 + "', expected a number"),
+        (b"1," + b"1" * 10**6 + b"x", "record 0, column 1: got '" + "1" * 40 + "', expected a number"),
+        (b'1,"' + b'"' * 10**6, "record 0, column 1: got '" + '"' * 40 + "', expected a number"),
         (b"1,\x00\n", "record 0, column 1: got '\\x00', expected a number"),
     ],
 )
@@ -111,6 +131,34 @@ def test_limits() -> None:
         decode(b"1,2,3,4,5", "text/csv", limits=Limits(dense_width=4))
     with pytest.raises(DataError, match=r"got a line of more than 10 bytes; is this text?"):
         decode(b"1" * 11, "text/csv", limits=Limits(line_bytes=10))
+
+
+class Parts:
+    """A file object that gives these bytes a few at a time."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self.parts = [data[start : start + size] for start in range(0, len(data), size)][::-1]
+
+    def read(self, size: int) -> bytes:
+        return self.parts.pop() if self.parts else b""
+
+
+def test_memory_follows_the_lines_whatever_ends_them() -> None:
+    for newline in (b"\n", b"\r\n", b"\r"):
+        source = Parts(b"1,2" + newline + (b"3,4" + newline) * 1000, 7)
+        (batch,) = batches(source, "text/csv", 5000, limits=Limits(line_bytes=10))
+        assert_array_equal(batch.features, [[1, 2]] + [[3, 4]] * 1000)
+
+
+def test_a_wide_line_in_small_pieces() -> None:
+    (batch,) = batches(Parts(b"7," * 10**6 + b"8\n", 1000), "text/csv", 5)
+    assert batch.features.shape == (1, 10**6 + 1)
+    assert batch.features.sum() == 7 * 10**6 + 8
+
+
+def test_many_blank_lines() -> None:
+    blank = b"\n" * 10**6 + b"\r" * 10**6 + b"\r\n" * 10**6
+    assert_array_equal(decode(blank + b"1,2" + blank + b"3,4" + blank, "text/csv").features, [[1, 2], [3, 4]])
 
 
 def test_float64_keeps_its_digits() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recordio.streams import PIECE, unbuffered
+from recordio.streams import PIPE, unbuffered
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells and changes the size of a pipe")
@@ -21,9 +21,9 @@ def test_a_pipe_holds_a_whole_piece(tmp_path: Path) -> None:
     waiting = os.open(fifo, os.O_RDWR)  # so that neither end waits for the other
     try:
         with unbuffered(fifo) as file:
-            assert fcntl.fcntl(file, fcntl.F_GETPIPE_SZ) == min(PIECE, allowed)
+            assert fcntl.fcntl(file, fcntl.F_GETPIPE_SZ) == min(PIPE, allowed)
             os.write(waiting, b"abc")
-            assert file.read(PIECE) == b"abc"
+            assert file.read(PIPE) == b"abc"
     finally:
         os.close(waiting)
 

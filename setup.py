@@ -14,7 +14,7 @@ EXTENSIONS = [
         "*",
         [f"{room}/**/*.pyx"],
         language="c++",
-        extra_compile_args=["-std=c++17", "-O3", "-g0", "-Wall", "-Wno-unused-function"],
+        extra_compile_args=["-std=c++17", "-O3", "-g0", "-fno-math-errno", "-Wall", "-Wno-unused-function"],
     )
     for room in ("recordio", "algorithms")
 ]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 TABLE = {
     "kmeans": "algorithms.kmeans",
+    "linear-learner": "algorithms.linear_learner",
 }
 
 

@@ -103,7 +103,7 @@ class DataChannel:
                 name = str(path.relative_to(root))
                 yield from self._decoded(path, name if name.isprintable() else ascii(name), size)
 
-    def _decoded(self, path: Path, name: str, size: int) -> Iterator[Batch]:
+    def _decoded(self, path: Path, name: str, size: int | None) -> Iterator[Batch]:
         try:
             with _opened(path) as file:
                 source = _Counted(file, self)
@@ -118,7 +118,7 @@ class DataChannel:
             where = name or path.name
             raise PlatformError(f"Data channel '{self.name}': {where} can't be read: {error.strerror}") from error
 
-    def _stream(self, stream: Readable, name: str, size: int) -> Iterator[Batch]:
+    def _stream(self, stream: Readable, name: str, size: int | None) -> Iterator[Batch]:
         return blocks(stream, self.content_type, rows=size, label_size=self.algorithm.label_size, name=name)
 
     def _appears(self, path: Path) -> bool:

@@ -84,7 +84,7 @@ class Job:
         self.start_up.phase("imports")
         self.hyperparameters = self._hyperparameters()
         require_collective(cluster)
-        width = getattr(self.hyperparameters, "feature_dim", None)
+        width = self._stated_width()
         self.channels = configured_channels(
             self.algorithm, self.environment.channels(), self.environment.data, width, self.stopping
         )
@@ -259,11 +259,16 @@ class Job:
         log.info("Final configuration: %s", json.dumps(settings.as_strings()))
         return settings
 
+    def _stated_width(self) -> int | None:
+        """Features of each record; None when the data say so."""
+        width = getattr(self.hyperparameters, "feature_dim", None)
+        return width if isinstance(width, int) else None
+
     def _check_same_kind(self, saved: SavedState) -> None:
         if saved.algorithm != self.algorithm.name:
             raise UserError(f"The earlier model is one of {saved.algorithm}, expected {self.algorithm.name}")
-        before, now = saved.hyperparameters.get("feature_dim"), getattr(self.hyperparameters, "feature_dim", None)
-        if now is not None and str(now) != before:
+        before, now = saved.hyperparameters.get("feature_dim", "auto"), self._stated_width()
+        if now is not None and before not in ("auto", str(now)):
             raise UserError(
                 f"The earlier model was trained with feature_dim {before}, this job has {now}: "
                 "a model can only be continued on records of the same width"

@@ -44,6 +44,11 @@ ELBOW_EXAMPLES = """examples:
   onepass elbow model/model.tar.gz --largest 50 --output elbow.png
   onepass elbow model/model.tar.gz --json"""
 
+REPORT_EXAMPLES = """examples:
+  onepass report model/model.tar.gz
+  onepass report model/model.tar.gz --output report.html
+  onepass report model/model.tar.gz --json"""
+
 DESCRIBE_EXAMPLES = """examples:
   onepass describe kmeans
   onepass describe kmeans --format json --image registry/kmeans:1"""
@@ -161,6 +166,11 @@ def _parser() -> argparse.ArgumentParser:
     _model_argument(added)
     added.add_argument("--largest", metavar="N", type=_positive, help="last value (default: twice the trained one)")
     added.add_argument("--output", metavar="FILE", type=_path, help="draw the curve, too; the ending says the format")
+    added.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    added = command("report", "show the candidates of a model and why one of them won", REPORT_EXAMPLES)
+    _model_argument(added)
+    added.add_argument("--output", metavar="FILE.html", type=_path, help="write a page with plots, too")
     added.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     added = command("describe", "show an algorithm's hyperparameters", DESCRIBE_EXAMPLES)

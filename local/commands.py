@@ -68,6 +68,19 @@ def elbow(given: argparse.Namespace) -> int:
     return 0
 
 
+def report(given: argparse.Namespace) -> int:
+    from local import picturing, reporting
+
+    found = reporting.selection(given.model)
+    if given.output is not None:
+        picturing.write_page(found, given.output)
+    if given.json:
+        print(json.dumps(reporting.facts(found)))
+    else:
+        reporting.show(found)
+    return 0
+
+
 def describe(given: argparse.Namespace) -> int:
     from algorithms import algorithm, description
 
@@ -92,6 +105,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": serve,
     "finalise": finalise,
     "elbow": elbow,
+    "report": report,
     "describe": describe,
     "algorithms": list_algorithms,
     "convert": data.convert,

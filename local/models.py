@@ -13,7 +13,7 @@ from local.storage.service import Place, Uri
 from recordio.errors import UserError
 
 ARCHIVE = "model.tar.gz"
-LARGEST_DESCRIPTION_BYTES = 1024**2
+LARGEST_DESCRIPTION_BYTES = 16 * 1024**2  # of thousands of candidates
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ def encode(
 ) -> bytes:
     """A reply, one entry for each record, in order.
 
-    Numbers are written as floats, also those that count or name something, and a float32 as the float64 it equals.
+    Integers are integers in JSON; all else is written as floats, a float32 as the float64 it equals.
 
     columns    name to (records,) or (records, n), as many records each
     returns    JSON: {envelope: [{name: number or list}]}; JSON Lines: those objects, one a line; CSV: all numbers of a
@@ -37,7 +37,10 @@ def encode(
         raise UnsupportedContentType(f"content-type {kind[:100]} not supported")
     dtype = np.float32 if kind == RECORDIO else np.float64
     with np.errstate(over="ignore"):
-        tables = {name: np.asarray(column).astype(dtype) for name, column in columns.items()}
+        tables = {
+            name: column if column.dtype.kind in "iu" and kind in (JSON, JSON_LINES) else column.astype(dtype)
+            for name, column in columns.items()
+        }
     for name, table in tables.items():
         if not (finite := np.isfinite(table)).all():
             raise AlgorithmError(f"{name} of record {np.argwhere(~finite)[0, 0]} is not a finite {np.dtype(dtype)}")

@@ -48,7 +48,23 @@ def blobs(count: int, seed: int) -> Records:
     return rows.astype(np.float32), None
 
 
+def two_sides(count: int, seed: int) -> Records:
+    """Six features, and classes that follow a logistic model of them."""
+    rng = np.random.default_rng(seed)
+    weights = np.random.default_rng(42).normal(size=6)
+    rows = rng.normal(size=(count, 6))
+    labels = rng.random(count) < 1 / (1 + np.exp(-rows @ weights))
+    return rows.astype(np.float32), labels.astype(np.float32)
+
+
 CASES = [
     # Other merges see other working centres; on separated clusters the objective hardly notices.
     Case("kmeans", {"k": "10", "feature_dim": "6", "mini_batch_size": "300"}, blobs, merge_tolerance=0.01),
+    # Hosts that learn apart and are averaged take fewer steps than one that learns all; 0.03 to 0.04 were measured.
+    Case(
+        "linear-learner",
+        {"predictor_type": "binary_classifier", "feature_dim": "6", "mini_batch_size": "29", "epochs": "1"},
+        two_sides,
+        merge_tolerance=0.05,
+    ),
 ]

@@ -254,6 +254,9 @@ class ShortReads:
     def read(self, size: int = -1) -> bytes:
         return self._file.read(self._longest if size < 0 else min(size, self._longest))
 
+    def readinto(self, room: memoryview) -> int:
+        return self._file.readinto(room[: self._longest])
+
     def close(self) -> None:
         self._file.close()
 

@@ -10,7 +10,7 @@ import pytest
 
 from local.cli import main
 
-COMMANDS = ("train", "serve", "finalise", "elbow", "describe", "algorithms", "convert", "inspect")
+COMMANDS = ("train", "serve", "finalise", "elbow", "describe", "algorithms", "convert", "inspect", "report")
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:

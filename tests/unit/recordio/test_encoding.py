@@ -27,7 +27,15 @@ def test_json() -> None:
 
 
 def test_json_lines_have_no_newline_at_the_end() -> None:
-    assert encode({"score": np.array([1, 2])}, "application/jsonlines") == b'{"score":1.0}\n{"score":2.0}'
+    assert encode({"score": np.array([1.0, 2])}, "application/jsonlines") == b'{"score":1.0}\n{"score":2.0}'
+
+
+def test_integers_are_integers_in_json() -> None:
+    columns = {"predicted_label": np.array([1, 0], np.int32), "score": np.array([1, 0.5], np.float32)}
+    assert encode(columns, "application/jsonlines") == (
+        b'{"predicted_label":1,"score":1.0}\n{"predicted_label":0,"score":0.5}'
+    )
+    assert encode(columns, "text/csv") == b"1.0,1.0\n0.0,0.5"
 
 
 def test_csv() -> None:

@@ -1,0 +1,203 @@
+"""Linear models side by side on scaled records: two products a batch, whatever their number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.contract import Arrays
+from algorithms.linear_learner.candidates import Candidate, rule, schedules
+from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
+from algorithms.linear_learner.scale import Features, Scale, csr
+from algorithms.numerics.losses import weighed
+from algorithms.numerics.optimisers import Descent
+from algorithms.numerics.rows import touched
+from algorithms.numerics.threads import few_threads
+
+WEIGHTS, AVERAGE = 0, 1  # what a descent keeps of a row, in order
+
+Matrix = NDArray[np.float32]
+
+
+class Models:
+    """Weights and biases of all candidates; columns of one candidate lie together.
+
+    weights   a row for each feature                    (features, candidates * outputs)
+    bias      None for models without an intercept      (1, candidates * outputs)
+    records   learned so far
+    """
+
+    def __init__(
+        self,
+        settings: LinearLearnerHyperparameters,
+        chosen: Sequence[Candidate],
+        scale: Scale,
+        generator: np.random.Generator,
+    ) -> None:
+        self.loss = settings.loss_function
+        self.candidates = tuple(chosen)
+        self.outputs = settings.outputs
+        self.scale = scale
+        moves = rule(settings, chosen[0].optimizer)
+        of_weights, of_bias = schedules(chosen, self.outputs)
+        features, columns = len(scale.factor), len(chosen) * self.outputs
+        first = _first_weights(settings, features, generator)  # the same for all: they shall differ by what they are
+        self.weights = Descent(np.tile(first, len(chosen)), moves, of_weights)
+        bias = np.full((1, columns), settings.init_bias, np.float32)
+        self.bias = Descent(bias, moves, of_bias) if settings.use_bias else None
+        self.records = 0
+        self._places = np.full(features, -1, np.int32) if scale.sparse else None
+
+    def learn(
+        self, x: Features, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool
+    ) -> tuple[Matrix, Matrix | None]:
+        """One update of all models with one batch. Returns what they made of it before.
+
+        x         records as they came    (records, features)
+        labels    scaled                  (records,)
+        weights   of the records          (records,) or (records, candidates)
+        judged    whether margins by the averages are wanted too
+        returns   losses without weights (records, candidates), and those margins (records, candidates, outputs)
+        """
+        self.records += len(labels)
+        with few_threads(len(labels) * self.weights.kept.shape[2] * x.shape[1]):
+            if self._places is not None:
+                return self._learn_sparse(self.scale.features(x), labels, weights, judged)
+            if self.scale.foldable:
+                return self._learn_folded(x, labels, weights, judged)
+            return self._learn_dense(self.scale.features(x), labels, weights, judged)
+
+    def settle(self) -> None:
+        """Bring all averages up to the last update."""
+        self.weights.settle()
+
+    def averages(self) -> tuple[Matrix, Matrix]:
+        """Running means of weights and biases: what is scored and saved   (features, columns) and (columns,)
+
+        Sparse features that never came have no weight, rather than the one they were given at first.
+        """
+        weights = self.weights.average
+        if self._places is not None:
+            weights = np.where(self.weights.counts[:, None] > 0, weights, 0)
+        return weights, np.zeros(weights.shape[1], np.float32) if self.bias is None else self.bias.average[0]
+
+    def score(self, x: Features) -> Matrix:
+        """Margins by the averages, of records as they came   (records, candidates, outputs)"""
+        weights, bias = self.averages()
+        margins = self.scale.features(x) @ np.ascontiguousarray(weights) + bias
+        shaped: Matrix = margins.reshape(x.shape[0], len(self.candidates), self.outputs)
+        return shaped
+
+    def rescale(self, after: Scale) -> None:
+        """The same models for records scaled in another way; gradients are as large as features are."""
+        before, self.scale = self.scale, after
+        grown = (after.factor / before.factor)[:, None]
+        for slot in range(2):
+            bias = np.zeros(self.weights.kept.shape[2]) if self.bias is None else self.bias.kept[0, slot]
+            weights, bias = after.folded(*before.unfolded(self.weights.kept[:, slot], bias))
+            self.weights.kept[:, slot] = weights
+            if self.bias is not None:
+                self.bias.kept[0, slot] = bias
+        if self.weights.rule.first:
+            self.weights.kept[:, 2] *= grown
+        if self.weights.rule.second:
+            self.weights.kept[:, -1] *= grown**2
+
+    def merge(self, other: Models, share: float) -> None:
+        """Mean of models on the same scale, settled both, of which the other counts for a share."""
+        self.weights.merge(other.weights, share)
+        if self.bias is not None and other.bias is not None:
+            self.bias.merge(other.bias, share)
+        self.records += other.records
+
+    def arrays(self) -> Arrays:
+        parts = {"weights": self.weights, "bias": self.bias}
+        return {
+            f"{name}.{what}": getattr(part, what)
+            for name, part in parts.items()
+            if part is not None
+            for what in ("kept", "counts", "last")
+        }
+
+    def values(self) -> dict[str, Any]:
+        return {"records": self.records, "updates": self.weights.steps}
+
+    def restore(self, arrays: Arrays, values: dict[str, Any]) -> None:
+        for name, array in self.arrays().items():
+            array[...] = arrays[name]
+        self.records = values["records"]
+        for part in (self.weights, self.bias):
+            if part is not None:
+                part.steps = values["updates"]
+
+    def _learn_dense(
+        self, x: Matrix, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool
+    ) -> tuple[Matrix, Matrix | None]:
+        def margins(slot: int) -> Matrix:
+            return self._shaped(x @ np.ascontiguousarray(self.weights.kept[:, slot]), slot)  # strides don't reach BLAS
+
+        averages = margins(AVERAGE) if judged else None
+        losses, slopes, _ = self._move_bias(margins(WEIGHTS), labels, weights)
+        self.weights.step(x.T @ slopes)
+        return losses, averages
+
+    def _learn_folded(
+        self, x: Matrix, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool
+    ) -> tuple[Matrix, Matrix | None]:
+        """As `_learn_dense`, with x = (records - shift) * factor multiplied out: records are read, not copied."""
+        factor, shift = self.scale.factor[:, None], self.scale.shift
+
+        def margins(slot: int) -> Matrix:
+            scaled = self.weights.kept[:, slot] * factor
+            return self._shaped(x @ scaled, slot, None if shift is None else shift @ scaled)
+
+        averages = margins(AVERAGE) if judged else None
+        losses, slopes, totals = self._move_bias(margins(WEIGHTS), labels, weights)
+        gradient = x.T @ slopes
+        if shift is not None:
+            gradient -= np.outer(shift, totals)
+        gradient *= factor
+        self.weights.step(gradient)
+        return losses, averages
+
+    def _learn_sparse(
+        self, x: Features, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool
+    ) -> tuple[Matrix, Matrix | None]:
+        """As `_learn_dense`, of the features that occur and no others."""
+        assert self._places is not None
+        rows, places = touched(x.indices, self._places)
+        near = csr((x.data, places, x.indptr), (x.shape[0], len(rows)))
+        margins = self._shaped(near @ self.weights.settled(rows), WEIGHTS)
+        averages = self._shaped(near @ self.weights.kept[rows, AVERAGE], AVERAGE) if judged else None
+        losses, slopes, _ = self._move_bias(margins, labels, weights)
+        self.weights.step(np.ascontiguousarray(near.T @ slopes), rows)
+        return losses, averages
+
+    def _shaped(self, products: Matrix, slot: int, less: Matrix | None = None) -> Matrix:
+        """Margins from products of records and weights   (records, candidates, outputs)"""
+        constant = 0 if self.bias is None else self.bias.kept[0, slot]
+        products += constant if less is None else constant - less
+        return products.reshape(len(products), len(self.candidates), self.outputs)
+
+    def _move_bias(
+        self, margins: Matrix, labels: NDArray[np.float32], weights: NDArray[Any] | None
+    ) -> tuple[Matrix, Matrix, Matrix]:
+        """Losses, slopes of the mean loss (records, columns), and their sums, along which the bias is moved."""
+        losses, slopes = self.loss.slopes(margins, labels)
+        slopes = weighed(slopes, weights).reshape(len(labels), -1)
+        slopes *= np.float32(1 / len(labels))
+        totals: Matrix = np.ones(len(labels), np.float32) @ slopes
+        if self.bias is not None:
+            self.bias.step(totals[None])
+        return losses, slopes, totals
+
+
+def _first_weights(settings: LinearLearnerHyperparameters, features: int, generator: np.random.Generator) -> Matrix:
+    """(features, outputs)"""
+    shape = (features, settings.outputs)
+    if settings.init_method == "uniform":
+        return generator.uniform(-settings.init_scale, settings.init_scale, shape).astype(np.float32)
+    return generator.normal(0, settings.init_sigma, shape).astype(np.float32)

@@ -1,0 +1,132 @@
+"""What is kept of passes over the data: losses of the one under way, and the best one of each candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.contract import Arrays
+from algorithms.linear_learner.scale import Scale
+from algorithms.numerics.evaluation import Evaluation
+
+IN_FULL = 100_000  # records of a pass that are judged one by one,
+ONE_IN = 4  # and of those after them, one batch in so many: counting margins costs more than learning from them
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass
+class Passing:
+    """The pass under way: every batch is judged before it is learned.
+
+    Models need not answer for how they began: only the latter part of a long pass counts, the last half at least.
+
+    early, late   scores of averaged models in label units, before and since the last `turn`
+    totals        sums of losses as the models were moved by them, of scaled labels   (candidates,)
+    turn          records after which early scores are given up for late ones; it doubles each time
+    """
+
+    early: Evaluation
+    late: Evaluation
+    totals: NDArray[np.float64]
+    records: int = 0
+    batches: int = 0
+    turn: int = 2 * IN_FULL
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        return self.totals / self.records if self.records else np.full(len(self.totals), np.nan)
+
+    def add(self, losses: NDArray[Any]) -> None:
+        """losses   (records, candidates)"""
+        self.batches += 1
+        self.records += len(losses)
+        self.totals += np.ones(len(losses), losses.dtype) @ losses
+
+    def judges(self, empty: Callable[[], Evaluation]) -> Evaluation | None:
+        """Which evaluation is to have the next batch, if any."""
+        if self.records < IN_FULL:
+            return self.early
+        if self.records >= self.turn:
+            self.early, self.late, self.turn = self.late, empty(), 2 * self.turn
+        return self.late if self.batches % ONE_IN == 0 else None
+
+    def seen(self) -> Evaluation:
+        """Scores of the pass, which is over."""
+        self.early.merge(self.late)
+        return self.early
+
+    def merge(self, other: Passing) -> None:
+        self.early.merge(other.early)
+        self.late.merge(other.late)
+        self.totals += other.totals
+        self.records += other.records
+        self.batches += other.batches
+
+    def arrays(self) -> Arrays:
+        sums = {"totals": self.totals.copy(), "counts": np.array([self.records, self.batches, self.turn])}
+        return sums | over("early.", self.early.arrays()) | over("late.", self.late.arrays())
+
+    def restore(self, arrays: Arrays) -> None:
+        self.totals = arrays["totals"].copy()
+        self.records, self.batches, self.turn = arrays["counts"].tolist()
+        self.early.restore(under("early.", arrays))
+        self.late.restore(under("late.", arrays))
+
+
+@dataclass
+class Best:
+    """The best pass of each candidate.
+
+    values       by which passes were compared, smaller is better    (candidates,)
+    evaluation   scores of each candidate in its best pass
+    weights      of scaled records   (features, columns)
+    bias         (columns,)
+    """
+
+    values: NDArray[np.float64]
+    evaluation: Evaluation
+    weights: Matrix = field(repr=False)
+    bias: Matrix = field(repr=False)
+
+    def update(self, other: Best) -> None:
+        """Take those candidates that a later pass made better."""
+        better = (other.values < self.values) | (np.isnan(self.values) & ~np.isnan(other.values))
+        columns = np.repeat(better, len(self.bias) // len(better))
+        self.values = np.where(better, other.values, self.values)
+        self.evaluation.keep(better, other.evaluation)
+        self.weights[:, columns], self.bias[columns] = other.weights[:, columns], other.bias[columns]
+
+    def rescale(self, before: Scale, after: Scale) -> None:
+        weights, bias = after.folded(*before.unfolded(self.weights, self.bias))
+        self.weights, self.bias = weights.astype(np.float32), bias.astype(np.float32)
+
+    def merge(self, other: Best, share: float) -> None:
+        """Mean of models on the same scale, of which the other counts for a share."""
+        self.weights += np.float32(share) * (other.weights - self.weights)
+        self.bias += np.float32(share) * (other.bias - self.bias)
+        self.evaluation.merge(other.evaluation)
+        self.values += share * (other.values - self.values)
+
+    def arrays(self) -> Arrays:
+        own: Arrays = {"values": self.values.copy(), "weights": self.weights.copy(), "bias": self.bias.copy()}
+        return own | over("evaluation.", self.evaluation.arrays())
+
+    @classmethod
+    def restored(cls, evaluation: Evaluation, arrays: Arrays) -> Best:
+        evaluation.restore(under("evaluation.", arrays))
+        return cls(arrays["values"].copy(), evaluation, arrays["weights"].copy(), arrays["bias"].copy())
+
+
+def under(prefix: str, arrays: Arrays) -> Arrays:
+    """The arrays whose names begin so, by the rest of the name."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def over(prefix: str, arrays: Arrays) -> Arrays:
+    """The other way round."""
+    return {prefix + name: array for name, array in arrays.items()}

@@ -1,0 +1,338 @@
+"""What Linear Learner keeps of a stream."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.contract import Arrays, Pass
+from algorithms.linear_learner.candidates import Candidate, candidates
+from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
+from algorithms.linear_learner.judging import evaluation, linear_model
+from algorithms.linear_learner.model import LinearModel
+from algorithms.linear_learner.models import Models
+from algorithms.linear_learner.passes import Best, Passing, over, under
+from algorithms.linear_learner.preparation import Preparation
+from algorithms.linear_learner.scale import Features
+from algorithms.numerics.evaluation import Evaluation, Scored, labels_of
+from algorithms.numerics.losses import weighed
+from algorithms.numerics.randomness import freeze, thaw
+from algorithms.numerics.stopping import Stopping
+from recordio.batch import Batch
+from recordio.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+class LinearLearnerState:
+    """Many models, learned from the same batches.
+
+    preparation   first records, kept until they have told how to scale all
+    models, passing          None before the first update
+    best          None before the end of the first pass
+    validated     whether passes are compared on held-out records
+    history       losses of each pass: {"train": of each candidate, "validation": likewise or None}
+    """
+
+    def __init__(self, settings: LinearLearnerHyperparameters, generator: np.random.Generator) -> None:
+        self.settings = settings
+        self.generator = generator
+        self.preparation = Preparation(settings)
+        self.models: Models | None = None
+        self.passing: Passing | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin another job with what was learned: its passes are counted, compared and stopped anew."""
+        self.best: Best | None = None
+        self.validated = False
+        self.history: list[dict[str, list[float] | None]] = []
+        self.stopping = Stopping(self.settings.early_stopping_patience, self.settings.early_stopping_tolerance)
+        if self.models is not None:
+            self.passing = self._empty_pass()
+
+    @property
+    def done(self) -> bool:
+        """Whether further passes are not worth their while."""
+        return self.stopping.done
+
+    def update(self, batch: Batch) -> None:
+        """Raises UserError for records of another width than the first, and for labels that do not fit."""
+        if not len(batch):
+            return
+        labels = self._labels(batch)
+        self._check_width(batch.width)
+        features = self.preparation.form(batch.features)
+        if self.models is not None:
+            self._learn(features, labels)
+            return
+        self.preparation.add(features, labels)
+        if self.preparation.over:
+            self._begin()
+
+    def held_out(self) -> Evaluation:
+        """An empty evaluation of what was learned so far. The pass is over then."""
+        self._complete()
+        self.validated = True
+        models = self.models
+        if models is None:
+            raise UserError("Unable to read data channel 'train'. It holds no records.")
+
+        def scored(batch: Batch) -> Scored:
+            labels = labels_of(batch, self.settings.classes)
+            with np.errstate(all="ignore"):  # diverged candidates
+                margins = models.score(self.preparation.form(batch.features))
+                return models.scale.predictions(margins), labels, self._weights(labels)
+
+        return self._evaluation(scored)
+
+    def end_pass(self, validation: Evaluation | None) -> Pass:
+        """Compare the pass with those before it, and keep the candidates that became better."""
+        self._complete()
+        if self.models is None or self.passing is None:
+            return Pass((), improved=False)
+        judged = self.passing.seen() if validation is None else validation
+        train = self.passing.losses
+        name = objective = f"{self.models.loss.objective}_objective"
+        values = losses = judged.losses()
+        if validation is not None and self.settings.stops_by_criterion:
+            choice = validation.choose()
+            name, values = choice.criterion, 1 - choice.values
+        watched = float(np.min(values[np.isfinite(values)], initial=np.inf))
+        weights, bias = self.models.averages()
+        found = Best(values, judged, weights.copy(), bias.copy())
+        if self.best is None:
+            self.best = found
+        else:
+            self.best.update(found)
+        held = None if validation is None else validation.losses()
+        self.history.append({"train": train.tolist(), "validation": None if held is None else held.tolist()})
+        self.passing = self._empty_pass()
+        channels = {"train": train} | ({} if held is None else {"validation": held})
+        return Pass(
+            qualities=tuple((channel, objective, float(each[0])) for channel, each in channels.items()),
+            candidates=tuple(
+                {f"{channel}_{objective}": float(each[number]) for channel, each in channels.items()}
+                for number in range(len(train))
+            ),
+            watched=(name, watched if values is losses else 1 - watched),
+            improved=self.stopping.improved(watched),
+        )
+
+    def finalise(self) -> LinearModel:
+        """Raises UserError when there were no records, or when no candidate has a finite loss."""
+        if self.models is None and not self.preparation.waiting:
+            raise UserError("The train channel holds no records: Linear Learner needs at least one.")
+        models, passing, best = self.models, self.passing, self.best
+        if models is None or passing is None or best is None or (passing.records and not self.validated):
+            ended = copy.deepcopy(self)
+            ended.end_pass(None)
+            return ended.finalise()
+        choice = best.evaluation.choose()
+        facts = [one.facts() for one in models.candidates]
+        log.info("Best model found for hyperparameters: %s", json.dumps(facts[choice.candidate]))
+        columns = slice(choice.candidate * models.outputs, (choice.candidate + 1) * models.outputs)
+        weights, bias = models.scale.unfolded(best.weights[:, columns], best.bias[columns])
+        return linear_model(
+            self.settings,
+            choice,
+            best.evaluation,
+            weights,
+            bias.astype(np.float32),
+            facts,
+            self.history,
+            class_weights=self.preparation.class_weights(),
+        )
+
+    def merge(self, other: LinearLearnerState) -> None:
+        """Mean of both by the records that each has learned. Raises UserError when they learned other features."""
+        if other.models is None and not other.preparation.waiting:
+            return
+        if self.models is None and not self.preparation.waiting:
+            mine = {"generator": self.generator, "settings": self.settings}
+            self.__dict__.update(copy.deepcopy(other.__dict__) | mine)
+            return
+        other = copy.deepcopy(other)
+        for one in (self, other):
+            one._complete()
+        models, others = self.models, other.models
+        assert models is not None
+        assert others is not None
+        _check_alike(self.preparation, other.preparation)
+        self.preparation.merge(other.preparation)
+        share = others.records / (models.records + others.records)
+        scale = self.preparation.scale()
+        for own, best in ((models, self.best), (others, other.best)):
+            if best is not None:
+                best.rescale(own.scale, scale)
+            own.rescale(scale)
+        models.merge(others, share)
+        assert self.passing is not None
+        assert other.passing is not None
+        self.passing.merge(other.passing)
+        if self.best is not None and other.best is not None:
+            self.best.merge(other.best, share)
+
+    def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
+        parts = {"first.": self.preparation, "models.": self.models, "pass.": self.passing, "best.": self.best}
+        arrays: Arrays = {}
+        for prefix, part in parts.items():
+            arrays |= {} if part is None else over(prefix, part.arrays())
+        least = self.stopping.least
+        return {name: array.copy() for name, array in arrays.items()}, {
+            "generator": freeze(self.generator),
+            "predictor_type": self.settings.predictor_type,
+            "outputs": self.settings.outputs,
+            "preparation": self.preparation.values(),
+            "models": None if self.models is None else self.models.values(),
+            "candidates": [] if self.models is None else [one.facts() for one in self.models.candidates],
+            "best": self.best is not None,
+            "validated": self.validated,
+            "history": list(self.history),
+            "stopping": {"least": least if np.isfinite(least) else None, "idle": self.stopping.idle},
+        }
+
+    @classmethod
+    def restore(
+        cls, settings: LinearLearnerHyperparameters, arrays: Arrays, values: dict[str, Any]
+    ) -> LinearLearnerState:
+        """Raises UserError when the state was trained for another task."""
+        task, outputs = values["predictor_type"], values["outputs"]
+        if (task, outputs) != (settings.predictor_type, settings.outputs):
+            raise UserError(
+                f"got predictor_type '{settings.predictor_type}' with {settings.outputs} outputs, "
+                f"expected '{task}' with {outputs}, as the state was trained"
+            )
+        state = cls(settings, thaw(values["generator"]))
+        state.preparation = Preparation.restore(settings, under("first.", arrays), values["preparation"])
+        if values["models"] is None:
+            return state
+        earlier = tuple(Candidate(**facts) for facts in values["candidates"])
+        state.models = state._models()
+        ours = state.models.arrays()
+        if earlier == state.models.candidates and all(
+            ours[name].shape == array.shape for name, array in under("models.", arrays).items()
+        ):
+            state.models.restore(under("models.", arrays), values["models"])
+            state._restore_passes(arrays, values)
+        else:
+            state._adopt(arrays, len(earlier))
+            state.models.records = values["models"]["records"]
+        return state
+
+    def _labels(self, batch: Batch) -> NDArray[np.float32]:
+        size = 0 if batch.labels is None else batch.labels[:1].size
+        if size != 1:
+            raise UserError(
+                f"Labeled train data required with label size equal 1. Label size on train dataset found to be {size}. "
+                "Please give each record of the train channel one label."
+            )
+        return labels_of(batch, self.settings.classes)
+
+    def _check_width(self, width: int) -> None:
+        settled = self.settings.feature_dim
+        first = self.preparation.columns
+        expected = first.size if settled == "auto" and first is not None else settled
+        if expected not in ("auto", width):
+            why = "as the first record has" if settled == "auto" else "hyperparameter feature_dim"
+            raise UserError(f"got {width} features, expected {expected} ({why})")
+
+    def _complete(self) -> None:
+        """The pass is over: learn what was kept, and bring averages up."""
+        if self.models is None and self.preparation.waiting:
+            self._begin()
+        if self.models is not None:
+            self.models.settle()
+
+    def _begin(self) -> None:
+        """Learn the first records, as if they had come now."""
+        self.preparation.over = True
+        self.models = self._models()
+        self.passing = self._empty_pass()
+        waiting, self.preparation.waiting = self.preparation.waiting, []
+        for batch in waiting:
+            assert batch.labels is not None
+            self._learn(batch.features, batch.labels)
+
+    def _learn(self, features: Features, labels: NDArray[np.float32]) -> None:
+        models, passing = self.models, self.passing
+        assert models is not None
+        assert passing is not None
+        with np.errstate(all="ignore"):  # a candidate that diverges is not chosen
+            weights = self._weights(labels)
+            judges = None if self.validated else passing.judges(self._evaluation)
+            losses, margins = models.learn(
+                features, models.scale.labels(labels), self._weights_learned(labels, weights), judges is not None
+            )
+            passing.add(weighed(losses, weights))
+            if judges is not None and margins is not None:
+                judges.update_margins(models.scale.predictions(margins), labels, weights)
+
+    def _weights(self, labels: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """What records count for in scores   (records,)"""
+        by_class = self.preparation.class_weights()
+        return None if by_class is None else by_class[labels.astype(np.intp)]
+
+    def _weights_learned(
+        self, labels: NDArray[np.float32], weights: NDArray[np.float32] | None
+    ) -> NDArray[np.float32] | None:
+        """What they count for in learning: candidates may differ in it   (records,) or (records, candidates)"""
+        assert self.models is not None
+        given = [one.positive_example_weight_mult for one in self.models.candidates]
+        if given[0] is None:
+            return weights
+        balance = self.preparation.balance
+        of_positives = np.array([balance if one == "balanced" else 1 for one in given], np.float32)
+        return np.where(labels[:, None] > 0, of_positives, np.float32(1))
+
+    def _models(self) -> Models:
+        columns, sparse = self.preparation.columns, bool(self.preparation.sparse)
+        assert columns is not None
+        chosen = candidates(self.settings, columns.size, sparse)
+        return Models(self.settings, chosen, self.preparation.scale(), self.generator)
+
+    def _evaluation(self, scorer: Callable[[Batch], Scored] | None = None) -> Evaluation:
+        assert self.models is not None
+        return evaluation(self.settings, self.models.loss, len(self.models.candidates), scorer)
+
+    def _empty_pass(self) -> Passing:
+        assert self.models is not None
+        return Passing(self._evaluation(), self._evaluation(), np.zeros(len(self.models.candidates)))
+
+    def _restore_passes(self, arrays: Arrays, values: dict[str, Any]) -> None:
+        self.passing = self._empty_pass()
+        self.passing.restore(under("pass.", arrays))
+        if values["best"]:
+            self.best = Best.restored(self._evaluation(), under("best.", arrays))
+        self.validated, self.history = values["validated"], list(values["history"])
+        least = values["stopping"]["least"]
+        self.stopping.least, self.stopping.idle = np.inf if least is None else least, values["stopping"]["idle"]
+
+    def _adopt(self, arrays: Arrays, count: int) -> None:
+        """Let new candidates start from the winner among others, as many as `count`."""
+        assert self.models is not None
+        self.passing = self._empty_pass()
+        prefix = "best.evaluation." if "best.weights" in arrays else "pass.early."
+        judged = evaluation(self.settings, self.models.loss, count)
+        judged.restore(under(prefix, arrays))
+        winner = judged.choose().candidate
+        columns = slice(winner * self.models.outputs, (winner + 1) * self.models.outputs)
+        for name, part in (("weights", self.models.weights), ("bias", self.models.bias)):
+            if part is not None and f"models.{name}.kept" in arrays:
+                average = arrays[f"models.{name}.kept"][:, 1, columns]
+                part.kept[:, :2] = np.tile(average, len(self.models.candidates))[:, None]
+
+
+def _check_alike(one: Preparation, other: Preparation) -> None:
+    """Raises UserError when two workers saw features of different kinds."""
+    assert one.columns is not None and other.columns is not None
+    if one.columns.size != other.columns.size:
+        raise UserError(f"got {other.columns.size} features on one host, expected {one.columns.size} as on another")
+    if one.sparse != other.sparse:
+        raise UserError("got sparse records on one host and dense records on another, expected one kind on all")

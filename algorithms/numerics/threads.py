@@ -1,0 +1,25 @@
+"""How many threads a product of matrices gets."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
+
+SMALL = 1 << 28  # multiplications; a few milliseconds on one core
+
+
+def few_threads(multiplications: int) -> AbstractContextManager[Any]:
+    """One thread for products that are small.
+
+    Threads of BLAS wait for each other busily, after every product. Where another process or our own reader holds a
+    core, products that take microseconds then take milliseconds: twenty times as long, measured on two cores.
+    """
+    return _pools().limit(limits=1, user_api="blas") if multiplications < SMALL else nullcontext()
+
+
+@cache
+def _pools() -> Any:
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()

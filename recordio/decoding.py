@@ -152,4 +152,6 @@ def _named(some: Iterator[Batch], name: str) -> Iterator[Batch]:
     try:
         yield from some
     except DataError as error:
-        raise DataError(f"{name}, {error}" if name else str(error)) from None
+        text = f"{name}, {error}" if name else str(error)
+        # Bytes from outside may be in it, and what reaches a terminal must not command it.
+        raise DataError("".join(code if code.isprintable() else "?" for code in text)) from None

@@ -55,9 +55,14 @@ def blocks(
                 raise DataError("got no index:value in any record, expected some, or the width from elsewhere")
             if len(labels):
                 features = _sparse(values, indices, ends, width)
-                if not rising:
-                    _sort(features, first)
-                yield Batch(features, labels_of(labels))
+                doubled = None if rising else _sort(features)
+                if doubled is None:
+                    yield Batch(features, labels_of(labels))
+                else:
+                    record, index = doubled
+                    if record:
+                        yield Batch(features[:record], labels_of(labels[:record]))
+                    raise DataError(f"record {first + record}: got index {index} twice, expected each index once")
             first += len(labels)
             if fault:
                 raise _fault(text, start, first, fault, width, limits)
@@ -92,16 +97,16 @@ def _sparse(*arrays: Any) -> csr_array[Any]:
     return csr_array((values, indices, ends), shape=(len(ends) - 1, width))
 
 
-def _sort(features: csr_array[Any], first: int) -> None:
-    """Let the indices of each record rise."""
+def _sort(features: csr_array[Any]) -> tuple[int, int] | None:
+    """Let the indices of each record rise; returns the first record that has one twice, and the index."""
     features.sort_indices()
     twice = features.indices[1:] == features.indices[:-1]
     starts = features.indptr[1:-1]
     twice[starts[(starts > 0) & (starts <= len(twice))] - 1] = False
-    if twice.any():
-        place = int(twice.argmax())
-        record = int(np.searchsorted(features.indptr, place, side="right")) - 1
-        raise DataError(f"record {first + record}: got index {features.indices[place]} twice, expected each index once")
+    if not twice.any():
+        return None
+    place = int(twice.argmax())
+    return int(np.searchsorted(features.indptr, place, side="right")) - 1, int(features.indices[place])
 
 
 def _fault(text: Text, start: int, record: int, fault: str, width: int, limits: Limits) -> DataError:

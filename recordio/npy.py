@@ -5,6 +5,7 @@ The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.ht
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from io import BytesIO
@@ -25,6 +26,7 @@ from recordio.window import Window
 
 HEADER_BYTES = 10_000  # what NumPy, whose parser is Python's, deems safe
 GROUP_BYTES = 2**24  # of rows gathered from the columns of an array in Fortran order
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object of Python, in the text of an error
 COLUMN_BYTES = 2**12  # read from each such column at once, as far as limits allow
 
 
@@ -224,7 +226,8 @@ def read_header(window: Window, name: str = "") -> Header:
     try:
         shape, fortran, dtype = read(text, HEADER_BYTES)
     except Exception as error:  # the header is a Python literal, which can be wrong in as many ways as Python
-        raise DataError(f"{where}got a .npy header that can't be read: {str(error)[:200]}") from None
+        fault = ADDRESS.sub("", str(error))[:200]
+        raise DataError(f"{where}got a .npy header that can't be read: {fault}") from None
     window.start += length
     return Header(shape, fortran, dtype)
 

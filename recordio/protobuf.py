@@ -92,7 +92,7 @@ def _tensor(entries: Any, name: str) -> tuple[Vector, Vector, list[int]] | None:
     """Values, keys and shape of the tensor in a map; None when the map is empty."""
     if KEY not in entries:
         if entries:
-            raise DataError(f'got {name} named {sorted(entries)[0][:40]!r}, expected "{KEY}"')
+            raise DataError(f'got {name} named {sorted(entries, key=repr)[0][:40]!r}, expected "{KEY}"')
         return None
     value = entries[KEY]
     kind = value.WhichOneof("value")

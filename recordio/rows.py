@@ -96,9 +96,18 @@ def _entries(values: Vector, keys: Vector, size: int) -> tuple[Vector, Vector]:
 
 
 def batches(rows: Iterable[Row], dtype: DTypeLike) -> Iterator[Batch]:
-    """Batches of neighbours of one kind: dense or sparse, of one width, with as many labels each."""
+    """Batches of neighbours of one kind: dense or sparse, of one width, with as many labels each.
+
+    A fault that `rows` raise comes after all that stands before it.
+    """
     for (sparse, width, _), alike in groupby(rows, lambda row: (row.keys is not None, row.width, len(row.labels))):
-        some = list(alike)
+        some: list[Row] = []
+        fault = None
+        try:
+            for one in alike:
+                some.append(one)
+        except DataError as error:
+            fault = error
         if sparse:
             keys = [row.keys for row in some if row.keys is not None]
             yield Batch(csr([row.values for row in some], keys, width, dtype), _labels(some, dtype))
@@ -107,6 +116,8 @@ def batches(rows: Iterable[Row], dtype: DTypeLike) -> Iterator[Batch]:
             for place, one in zip(features, some, strict=True):
                 cast(one.values, place)
             yield Batch(features, _labels(some, dtype))
+        if fault is not None:
+            raise fault
 
 
 def csr(values: Sequence[Vector], keys: Sequence[Vector], width: int, dtype: DTypeLike) -> Any:

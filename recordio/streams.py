@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from io import FileIO
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,7 @@ PIECE = 2**18  # bytes asked for at once: they are still in the cache of a core 
 PIPE = 2**20  # bytes that a pipe is made to hold
 
 # Beside UTF-8. Not all that Python knows: its codecs also unpack zip files.
+UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 CHARSETS = ("utf-16", "utf-16-le", "utf-16-be", "iso8859-1", "cp1252")
 
 
@@ -69,19 +71,20 @@ def lines(stream: Iterable[bytes], limit: int, ends: bytes = b"\n") -> Iterator[
     ends   bytes that each end a line; at \\r\\n too a text may end after the first
     """
     tail = bytearray()
-    for piece in stream:
+    for part in (part for piece in stream for part in ([piece] if len(piece) <= limit else pieces(piece, limit))):
+        first = min((at for end in ends if (at := part.find(end)) >= 0), default=len(part))
+        if len(tail) + first > limit:
+            raise DataError(f"got a line of more than {limit} bytes; is this text?")
         cut = 0
         for end in ends:
-            cut = piece.rfind(end, cut) + 1 or cut
+            cut = part.rfind(end, cut) + 1 or cut
         if cut:
-            view = memoryview(piece)
+            view = memoryview(part)
             tail += view[:cut]
             yield tail
             tail = bytearray(view[cut:])
         else:
-            tail += piece
-        if len(tail) > limit:
-            raise DataError(f"got a line of more than {limit} bytes; is this text?")
+            tail += part
     if tail:
         yield tail
 
@@ -93,18 +96,37 @@ def as_utf8(stream: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     except LookupError:
         name = ""
     if name in ("utf-8", "ascii"):
-        start = b""
-        while len(start) < len(codecs.BOM_UTF8) and (piece := next(stream, b"")):
-            start += piece
-        yield start.removeprefix(codecs.BOM_UTF8)
+        yield _start(stream, len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8)
         yield from stream
         return
     if name not in CHARSETS:
         raise DataError(f"got charset {encoding[:40]!r}, expected one of utf-8, {', '.join(CHARSETS)}")
+    start = b""
+    mark = 0
+    if name == "utf-16" and (start := _start(stream, len(codecs.BOM_UTF16))):
+        mark = len(codecs.BOM_UTF16)
+        if start[:mark] not in UTF_16:
+            raise DataError(
+                f"got bytes that are not utf-16: they begin with {start[:mark]!r}, expected a byte order mark"
+            )
+        name = UTF_16[start[:mark]]
     decoder = codecs.getincrementaldecoder(name)()
-    try:
-        for piece in stream:
-            yield decoder.decode(piece).encode()
-        yield decoder.decode(b"", final=True).encode()
-    except UnicodeError as error:
-        raise DataError(f"got bytes that are not {name}: {error}") from None
+    seen = mark
+    for piece in chain([start[mark:]], stream, [None]):
+        held = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(piece or b"", final=piece is None)
+        except UnicodeDecodeError as error:
+            yield error.object[: error.start].decode(name).encode()
+            place = seen - held + error.start
+            raise DataError(f"got bytes that are not {encoding[:40]} at byte {place}: {error.reason}") from None
+        seen += len(piece or b"")
+        yield text.encode()
+
+
+def _start(stream: Iterator[bytes], size: int) -> bytes:
+    """The first pieces, of so many bytes together or more if there are as many."""
+    start = b""
+    while len(start) < size and (piece := next(stream, b"")):
+        start += piece
+    return start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,12 @@ GROUP = 256  # records parsed one by one before the compiled pass is tried again
 def blocks(source: Source, *, rows: int | None, width: int | None, dtype: DTypeLike, limits: Limits) -> Iterator[Batch]:
     """Batches of neighbours of one form, as the bytes come, or of `rows` as soon as they are there."""
     longest = limits.dense_width * 20 + limits.overhead_bytes  # a value and its key, varints of at most ten bytes
+    limits = replace(limits, record_bytes=min(limits.record_bytes, longest))
     block: tensors.Block | None = None
+    faults: list[DataError] = []
     with Window(source) as window:
-        records = RecordStream(window, min(limits.record_bytes, longest))
-        while frame := records.ready():
+        records = RecordStream(window, limits.record_bytes)
+        while frame := _ready(records, faults):
             # A source in memory is all there: a part of it at a time, so that it is decoded while in the cache.
             data, stop = window.data, min(window.end, window.start + max(frame, ROOM_BYTES))
             if block is None:
@@ -46,6 +49,17 @@ def blocks(source: Source, *, rows: int | None, width: int | None, dtype: DTypeL
                 block = None
     if block is not None:
         yield _batch(block)
+    if faults:
+        raise faults[0]
+
+
+def _ready(records: RecordStream, faults: list[DataError]) -> int:
+    """As `records.ready`, but a fault is kept for later: the records before it come first."""
+    try:
+        return records.ready()
+    except DataError as fault:
+        faults.append(fault)
+        return 0
 
 
 def _batch(block: tensors.Block) -> Batch:

@@ -9,7 +9,7 @@ EXTRAS ?= dev
 # Options for docker build, such as --network=host or --build-arg TORCH_INDEX=...
 DOCKER_BUILD ?=
 
-.PHONY: help env env-mxnet lint test test-container quickstart image docs clean
+.PHONY: help env env-mxnet lint test test-container test-sanitized fuzz quickstart image docs clean
 
 help:                ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -41,6 +41,22 @@ test-container: env  ## build both variants of the image, train and serve in the
 	$(MAKE) image VARIANT=slim TAG=$(TAG)-slim
 	$(MAKE) image VARIANT=full
 	IMAGE=$(ALGORITHM):$(TAG) .venv/bin/python -m pytest -m container tests/container
+
+FUZZ_SECONDS ?= 60
+FUZZED = $(notdir $(wildcard tests/fuzz/corpus/*))
+
+fuzz: env            ## fuzz the decoders one after another, FUZZ_SECONDS in all; needs EXTRAS=dev,fuzz
+	for decoder in $(FUZZED); do \
+	    .venv/bin/python tests/fuzz/fuzz.py $$decoder -verbosity=0 \
+	        -max_total_time=$$(( $(FUZZ_SECONDS) / $(words $(FUZZED)) )) || exit 1; \
+	done
+
+test-sanitized: env  ## tests of the compiled decoders under gcc's address and undefined-behaviour sanitizers
+	tests/fuzz/instrument sanitized
+	tests/fuzz/sanitized .venv/bin/python -m pytest -p no:cacheprovider $(SANITIZED)
+
+SANITIZED = tests/unit/recordio/test_tensors.py tests/unit/recordio/test_writing.py tests/unit/recordio/test_csv.py \
+    tests/unit/recordio/test_libsvm.py tests/unit/recordio/test_json_records.py tests/properties tests/fuzz
 
 quickstart: env      ## train on real data, serve, ask, draw
 	.venv/bin/python examples/quickstart.py

@@ -51,12 +51,13 @@ fuzz: env            ## fuzz the decoders one after another, FUZZ_SECONDS in all
 	        -max_total_time=$$(( $(FUZZ_SECONDS) / $(words $(FUZZED)) )) || exit 1; \
 	done
 
-test-sanitized: env  ## tests of the compiled decoders under gcc's address and undefined-behaviour sanitizers
+test-sanitized: env  ## compiled code under gcc's address and undefined-behaviour sanitizers
 	tests/fuzz/instrument sanitized
-	tests/fuzz/sanitized .venv/bin/python -m pytest -p no:cacheprovider $(SANITIZED)
+	tests/fuzz/sanitized .venv/bin/python tests/fuzz/mutate.py 1 10000
+	tests/fuzz/sanitized .venv/bin/python -m pytest -p no:cacheprovider -o pythonpath='build/sanitized .' $(SANITIZED)
 
 SANITIZED = tests/unit/recordio/test_tensors.py tests/unit/recordio/test_writing.py tests/unit/recordio/test_csv.py \
-    tests/unit/recordio/test_libsvm.py tests/unit/recordio/test_json_records.py tests/properties tests/fuzz
+    tests/unit/recordio/test_libsvm.py tests/unit/recordio/test_json_records.py tests/properties/test_recordio_streams.py
 
 quickstart: env      ## train on real data, serve, ask, draw
 	.venv/bin/python examples/quickstart.py

@@ -26,6 +26,13 @@ def sanitized(*command: str, path: Path = BUILT) -> subprocess.CompletedProcess[
     )
 
 
+def test_tests_run_with_the_modules_that_were_built(tmp_path: Path) -> None:
+    test = tmp_path / "test_where.py"
+    test.write_text("def test_where():\n    from recordio import tensors\n    assert not tensors.__file__\n")
+    found = sanitized("-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider", str(test))
+    assert f"assert not '{BUILT}/recordio/tensors." in found.stdout
+
+
 def test_mutated_inputs_touch_no_memory_but_their_own() -> None:
     found = sanitized(str(FUZZ / "mutate.py"), "0", "1000")
     assert found.returncode == 0, found.stderr[-4000:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,12 +84,17 @@ class Models:
             weights = np.where(self.weights.counts[:, None] > 0, weights, 0)
         return weights, np.zeros(weights.shape[1], np.float32) if self.bias is None else self.bias.average[0]
 
-    def score(self, x: Features) -> Matrix:
-        """Margins by the averages, of records as they came   (records, candidates, outputs)"""
-        weights, bias = self.averages()
-        margins = self.scale.features(x) @ np.ascontiguousarray(weights) + bias
-        shaped: Matrix = margins.reshape(x.shape[0], len(self.candidates), self.outputs)
-        return shaped
+    def scorer(self) -> Callable[[Features], Matrix]:
+        """Margins by the averages of now, of records as they came   (records, candidates, outputs)"""
+        weights, bias = (np.ascontiguousarray(each) for each in self.averages())
+
+        def score(x: Features) -> Matrix:
+            with few_threads(x.shape[0] * weights.size):
+                margins: Matrix = self.scale.features(x) @ weights
+            margins += bias
+            return margins.reshape(x.shape[0], len(self.candidates), self.outputs)
+
+        return score
 
     def rescale(self, after: Scale) -> None:
         """The same models for records scaled in another way; gradients are as large as features are."""

@@ -28,6 +28,7 @@ class Passing:
     early, late   scores of averaged models in label units, before and since the last `turn`
     totals        sums of losses as the models were moved by them, of scaled labels   (candidates,)
     turn          records after which early scores are given up for late ones; it doubles each time
+    expected      records of the pass before; 0 if there was none
     """
 
     early: Evaluation
@@ -36,6 +37,7 @@ class Passing:
     records: int = 0
     batches: int = 0
     turn: int = 2 * IN_FULL
+    expected: int = 0
 
     @property
     def losses(self) -> NDArray[np.float64]:
@@ -49,6 +51,9 @@ class Passing:
 
     def judges(self, empty: Callable[[], Evaluation]) -> Evaluation | None:
         """Which evaluation is to have the next batch, if any."""
+        if self.expected > 2 * IN_FULL:
+            latter = self.records >= self.expected // 2
+            return self.late if latter and self.batches % ONE_IN == 0 else None
         if self.records < IN_FULL:
             return self.early
         if self.records >= self.turn:
@@ -68,14 +73,19 @@ class Passing:
         self.batches += other.batches
 
     def arrays(self) -> Arrays:
-        sums = {"totals": self.totals.copy(), "counts": np.array([self.records, self.batches, self.turn])}
-        return sums | over("early.", self.early.arrays()) | over("late.", self.late.arrays())
+        sums = {
+            "totals": self.totals.copy(),
+            "counts": np.array([self.records, self.batches, self.turn, self.expected]),
+        }
+        late = self.late.arrays() if self.late.counts.any() else {}  # histograms are large
+        return sums | over("early.", self.early.arrays()) | over("late.", late)
 
     def restore(self, arrays: Arrays) -> None:
         self.totals = arrays["totals"].copy()
-        self.records, self.batches, self.turn = arrays["counts"].tolist()
+        self.records, self.batches, self.turn, self.expected = arrays["counts"].tolist()
         self.early.restore(under("early.", arrays))
-        self.late.restore(under("late.", arrays))
+        if late := under("late.", arrays):
+            self.late.restore(late)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class Scale:
     label_shift: float = 0.0
     label_unit: float = 1.0
 
-    @property
+    @cached_property
     def foldable(self) -> bool:
         """Whether weights can be scaled rather than records: no mean is so large that little is left beside it."""
         if self.sparse or self.shift is None:
@@ -44,7 +45,13 @@ class Scale:
             x = np.subtract(x, 0 if self.shift is None else self.shift, dtype=np.float32)
             x *= self.factor
             return x
+        if self._unit:
+            return x
         return csr((x.data * self.factor[x.indices], x.indices, x.indptr), x.shape)
+
+    @cached_property
+    def _unit(self) -> bool:
+        return bool((self.factor == 1).all())
 
     def labels(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
         return ((labels - self.label_shift) / self.label_unit).astype(np.float32)

@@ -83,11 +83,12 @@ class LinearLearnerState:
         models = self.models
         if models is None:
             raise UserError("Unable to read data channel 'train'. It holds no records.")
+        score = models.scorer()
 
         def scored(batch: Batch) -> Scored:
             labels = labels_of(batch, self.settings.classes)
             with np.errstate(all="ignore"):  # diverged candidates
-                margins = models.score(self.preparation.form(batch.features))
+                margins = score(self.preparation.form(batch.features))
                 return models.scale.predictions(margins), labels, self._weights(labels)
 
         return self._evaluation(scored)
@@ -113,7 +114,7 @@ class LinearLearnerState:
             self.best.update(found)
         held = None if validation is None else validation.losses()
         self.history.append({"train": train.tolist(), "validation": None if held is None else held.tolist()})
-        self.passing = self._empty_pass()
+        self.passing = self._empty_pass(expected=self.passing.records)
         channels = {"train": train} | ({} if held is None else {"validation": held})
         return Pass(
             qualities=tuple((channel, objective, float(each[0])) for channel, each in channels.items()),
@@ -301,9 +302,10 @@ class LinearLearnerState:
         assert self.models is not None
         return evaluation(self.settings, self.models.loss, len(self.models.candidates), scorer)
 
-    def _empty_pass(self) -> Passing:
+    def _empty_pass(self, expected: int = 0) -> Passing:
         assert self.models is not None
-        return Passing(self._evaluation(), self._evaluation(), np.zeros(len(self.models.candidates)))
+        totals = np.zeros(len(self.models.candidates))
+        return Passing(self._evaluation(), self._evaluation(), totals, expected=expected)
 
     def _restore_passes(self, arrays: Arrays, values: dict[str, Any]) -> None:
         self.passing = self._empty_pass()

@@ -118,27 +118,23 @@ class Logistic:
 
     def value(self, margins: Array, labels: Array, weights: Array | None = None) -> Array:
         wrong = margins[:, :, 0] * _against(labels, margins)
-        return weighed(self._height(wrong, _exponential(wrong)), weights)
+        powers = _exponential(wrong)
+        powers += 1
+        return weighed(_height(powers, wrong), weights)
 
     def slopes(self, margins: Array, labels: Array) -> tuple[Array, Array]:
         against = _against(labels, margins)
         wrong = margins[:, :, 0] * against
-        powers = _exponential(wrong)
-        slopes = powers / (1 + powers)
+        slopes = _exponential(wrong)
+        powers = slopes + 1
+        slopes /= powers
         slopes *= against
-        return self._height(wrong, powers), slopes[:, :, None]
+        return _height(powers, wrong), slopes[:, :, None]
 
     def link(self, margins: Array) -> Array:
         small = np.exp(-np.abs(margins))
         scores: Array = np.where(margins < 0, small, 1) / (1 + small)
         return scores
-
-    def _height(self, wrong: Array, powers: Array) -> Array:
-        """log(1 + exp(wrong))"""
-        heights = powers + 1
-        np.log(heights, out=heights)
-        np.maximum(heights, wrong, out=heights)
-        return heights
 
 
 @dataclass(frozen=True)
@@ -211,6 +207,12 @@ def _exponential(wrong: Array) -> Array:
     powers = np.minimum(wrong, STEEPEST)
     np.exp(powers, out=powers)
     return powers
+
+
+def _height(powers: Array, wrong: Array) -> Array:
+    """log(powers), powers being 1 + exp(wrong) where that does not overflow; written over them."""
+    np.log(powers, out=powers)
+    return np.maximum(powers, wrong, out=powers)
 
 
 def _huber(distances: Array, delta: float) -> Array:

@@ -15,11 +15,11 @@ def few_threads(multiplications: int) -> AbstractContextManager[Any]:
     Threads of BLAS wait for each other busily, after every product. Where another process or our own reader holds a
     core, products that take microseconds then take milliseconds: twenty times as long, measured on two cores.
     """
-    return _pools().limit(limits=1, user_api="blas") if multiplications < SMALL else nullcontext()
+    return _blas().limit(limits=1) if multiplications < SMALL else nullcontext()
 
 
 @cache
-def _pools() -> Any:
+def _blas() -> Any:
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas")

@@ -60,11 +60,18 @@ def two_sides(count: int, seed: int) -> Records:
 CASES = [
     # Other merges see other working centres; on separated clusters the objective hardly notices.
     Case("kmeans", {"k": "10", "feature_dim": "6", "mini_batch_size": "300"}, blobs, merge_tolerance=0.01),
-    # Hosts that learn apart and are averaged take fewer steps than one that learns all; 0.03 to 0.04 were measured.
+    # Hosts that learn apart and are averaged take fewer steps than one that learns all, and report how they began:
+    # 0.08 to 0.09 were measured at 3,000 to 6,000 records.
     Case(
         "linear-learner",
-        {"predictor_type": "binary_classifier", "feature_dim": "6", "mini_batch_size": "29", "epochs": "1"},
+        {
+            "predictor_type": "binary_classifier",
+            "feature_dim": "6",
+            "mini_batch_size": "97",
+            "epochs": "1",
+            "binary_classifier_model_selection_criteria": "loss_function",
+        },
         two_sides,
-        merge_tolerance=0.05,
+        merge_tolerance=0.1,
     ),
 ]

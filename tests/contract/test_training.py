@@ -343,7 +343,8 @@ def test_checkpoint_of_another_job_is_refused(case: Case, tmp_path: Path) -> Non
     assert job.run()[0] == 0
     job.configure(mini_batch_size="400")
     code, _ = job.run()
-    assert code == 2 and "The checkpoint was made with mini_batch_size=300, this job has 400" in job.failure
+    size = case.hyperparameters["mini_batch_size"]
+    assert code == 2 and f"The checkpoint was made with mini_batch_size={size}, this job has 400" in job.failure
 
 
 def test_several_hosts_learn_what_one_would(case: Case, tmp_path: Path) -> None:

@@ -459,6 +459,12 @@ def test_a_sample_of_the_latter_part_judges_long_passes() -> None:
     assert passing.records == 600_000
     assert passing.turn == 800_000
     assert passing.seen().counts[0] == (600_000 - 200_000) / 4
+    learner.end_pass(None)
+    for start in range(0, 600_000, 1000):
+        some = slice(start % 10_000, start % 10_000 + 1000)
+        learner.update(Batch(x[some], y[some]))
+    assert learner.passing is not None
+    assert learner.passing.seen().counts[0] == 600_000 / 2 / 4
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "auto"])

@@ -61,7 +61,7 @@ CASES = [
     # Other merges see other working centres; on separated clusters the objective hardly notices.
     Case("kmeans", {"k": "10", "feature_dim": "6", "mini_batch_size": "300"}, blobs, merge_tolerance=0.01),
     # Hosts that learn apart and are averaged take fewer steps than one that learns all, and report how they began:
-    # 0.08 to 0.09 were measured at 3,000 to 6,000 records.
+    # 0.08 to 0.11 were measured with 700 to 2,000 records a host.
     Case(
         "linear-learner",
         {
@@ -72,6 +72,6 @@ CASES = [
             "binary_classifier_model_selection_criteria": "loss_function",
         },
         two_sides,
-        merge_tolerance=0.1,
+        merge_tolerance=0.15,
     ),
 ]

@@ -135,6 +135,8 @@ def test_the_elbow_is_printed_and_drawn(folder: Path, case: Case, model: Path) -
 
 def test_the_algorithm_is_listed_and_described(case: Case) -> None:
     assert f"{case} " in good("algorithms")
-    assert "| `feature_dim` | required |" in good("describe", case)
+    table = good("describe", case)
+    for item in case.algorithm.hyperparameters.declared():
+        assert f"| `{item.name}` | {'required' if item.required else '`'}" in table
     described = json.loads(good("describe", case, "--format", "json", "--image", "here/it:2"))
     assert described["TrainingSpecification"]["TrainingImage"] == "here/it:2"

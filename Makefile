@@ -43,18 +43,20 @@ test-container: env  ## build both variants of the image, train and serve in the
 	IMAGE=$(ALGORITHM):$(TAG) .venv/bin/python -m pytest -m container tests/container
 
 FUZZ_SECONDS ?= 60
+# Options of libFuzzer, such as -seed=1 for a run that can be repeated.
+FUZZ_OPTIONS ?=
 FUZZED = $(notdir $(wildcard tests/fuzz/corpus/*))
 
 fuzz: env            ## fuzz the decoders one after another, FUZZ_SECONDS in all; needs EXTRAS=dev,fuzz
 	for decoder in $(FUZZED); do \
-	    .venv/bin/python tests/fuzz/fuzz.py $$decoder -verbosity=0 \
+	    .venv/bin/python tests/fuzz/fuzz.py $$decoder -verbosity=0 $(FUZZ_OPTIONS) \
 	        -max_total_time=$$(( $(FUZZ_SECONDS) / $(words $(FUZZED)) )) || exit 1; \
 	done
 
 test-sanitized: env  ## compiled code under gcc's address and undefined-behaviour sanitizers
 	tests/fuzz/instrument sanitized
 	tests/fuzz/sanitized .venv/bin/python tests/fuzz/mutate.py 1 10000
-	tests/fuzz/sanitized .venv/bin/python -m pytest -p no:cacheprovider -o pythonpath='build/sanitized .' $(SANITIZED)
+	tests/fuzz/sanitized .venv/bin/python -m pytest -p no:cacheprovider $(SANITIZED)
 
 SANITIZED = tests/unit/recordio/test_tensors.py tests/unit/recordio/test_writing.py tests/unit/recordio/test_csv.py \
     tests/unit/recordio/test_libsvm.py tests/unit/recordio/test_json_records.py tests/properties/test_recordio_streams.py

@@ -228,6 +228,8 @@ def read_header(window: Window, name: str = "") -> Header:
     except Exception as error:  # the header is a Python literal, which can be wrong in as many ways as Python
         fault = ADDRESS.sub("", str(error))[:200]
         raise DataError(f"{where}got a .npy header that can't be read: {fault}") from None
+    if any(isinstance(size, bool) for size in shape):  # whole numbers to NumPy's parser, not to its arrays
+        raise DataError(f"{where}got shape {shape}, expected numbers")
     window.start += length
     return Header(shape, fortran, dtype)
 

@@ -175,6 +175,7 @@ def test_memory_follows_limits_not_data(tmp_path: Path) -> None:
         (told("(2, 3)")[:-20], "got 48 bytes, expected a .npy header of 68"),
         (told("(2, 3, 4)"), "got shape (2, 3, 4), expected (records, columns)"),
         (told("()"), "got shape (), expected (records, columns)"),
+        (told("(2, True)", fortran=True), "got shape (2, True), expected numbers"),
         (told("(-1, 3)"), "got shape (-1, 3), expected (records, columns)"),
         (told("(3, 0)"), "got shape (3, 0), expected one column or more"),
         (told("(2, 10000001)"), "got 10000001 columns, the limit is 10000000"),

@@ -254,6 +254,13 @@ class LinearLearnerState:
     def _begin(self) -> None:
         """Learn the first records, as if they had come now."""
         self.preparation.over = True
+        seen = self.preparation.counts
+        if len(seen) and np.count_nonzero(seen) == 1:
+            log.warning(
+                "The first %d records all have label %d: is the label the first column, and are the records shuffled?",
+                seen.sum(),
+                seen.argmax(),
+            )
         self.models = self._models()
         self.passing = self._empty_pass()
         waiting, self.preparation.waiting = self.preparation.waiting, []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import itertools
 import os
 import select
@@ -19,8 +18,9 @@ from typing import Self
 
 from local.platform import of_channel
 from recordio.errors import PlatformError, UserError
+from recordio.streams import enlarge
 
-CHUNK_BYTES = 1024**2  # of memory, and of the pipe where the system allows it
+CHUNK_BYTES = 1024**2  # moved at once
 POLL_SECONDS = 0.005  # between looks for a reader: there is no way to wait for one and stay able to end
 STALLED_SECONDS = 0.05  # between looks at `ended` while the pipe is full
 
@@ -99,7 +99,7 @@ class Feeder:
         while not self._ended.wait(POLL_SECONDS):
             with contextlib.suppress(OSError):  # ENXIO: nobody reads yet
                 pipe = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-                _enlarge(pipe)
+                enlarge(pipe)
                 return pipe
         raise _EndedError
 
@@ -147,9 +147,3 @@ class Feeder:
 
 class _EndedError(Exception):
     """The job is over; nobody will read the rest."""
-
-
-def _enlarge(pipe: int) -> None:
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(OSError):  # beyond what this user may have: the pipe keeps its 64 KiB
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK_BYTES)

@@ -74,7 +74,7 @@ def blocks(
     if (stated := content_type.label_size) is not None:
         label_size = stated
     decoded: Iterator[Batch]
-    # Each decoder brings a library (protobuf, pyarrow, orjson) that the others need not wait for.
+    # Each decoder brings modules, and some a library, that the others need not wait for.
     if content_type.type == RECORDIO:
         from recordio import tabular
 

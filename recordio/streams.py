@@ -57,12 +57,17 @@ def unbuffered(path: str | PathLike[str]) -> FileIO:
     A pipe is made to hold a few pieces where the system allows it: its writer then runs on while we decode.
     """
     file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - the caller's to close
+    enlarge(file.fileno())
+    return file
+
+
+def enlarge(pipe: int) -> None:
+    """Let a pipe hold PIPE bytes, where the system allows it; what is no pipe stays as it is."""
     if sys.platform == "linux":
         import fcntl
 
         with suppress(OSError):  # no pipe, or more than this user may have
-            fcntl.fcntl(file, fcntl.F_SETPIPE_SZ, PIPE)
-    return file
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def lines(stream: Iterable[bytes], limit: int, ends: bytes = b"\n") -> Iterator[Text]:

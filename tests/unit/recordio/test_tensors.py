@@ -236,3 +236,8 @@ def test_a_sparse_record_without_a_shape_has_the_width_that_the_caller_states() 
 def test_a_part_that_is_not_of_the_data_is_refused(start: int, stop: int) -> None:
     with pytest.raises(IndexError, match=f"got {start}:{stop}, expected a part of 8 bytes"):
         block(bytes(8), start, stop, rows=None, dtype=np.dtype(np.float64), width=None, limits=LIMITS)
+
+
+def test_limits_beyond_the_indices_of_sparse_records_are_refused() -> None:
+    with pytest.raises(ValueError, match="got sparse_width 2147483648, expected at most 2147483647"):
+        Limits(sparse_width=2**31)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import re
 import threading
 import time
 import tracemalloc
@@ -19,6 +20,7 @@ from local.pipes import Feeder
 from local.platform import Channel
 from local.storage.streams import stream
 from recordio.errors import PlatformError, UserError
+from tests.unit.entrypoint.forked import as_user, open_folder
 
 LARGE = os.urandom(3 * pipes.CHUNK_BYTES + 17)  # more than a pipe holds
 
@@ -186,12 +188,13 @@ def test_a_file_that_has_gone_is_told(tmp_path: Path, data: Path) -> None:
     assert str(feeder.failure) == f"Channel train: {files[0]} can't be read: No such file or directory"
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_files_are_checked_before_the_job_starts(tmp_path: Path) -> None:
-    files = written(tmp_path, b"1")
-    files[0].chmod(0)
-    with pytest.raises(UserError, match=r"Channel train: .*part-0 can't be read; check who may read it"):
-        Channel("train", tmp_path, mode="Pipe")
+def test_files_are_checked_before_the_job_starts() -> None:
+    with open_folder() as folder:
+        files = written(folder, b"1")
+        assert Channel("train", folder, mode="Pipe").objects == files
+        files[0].chmod(0)
+        told = as_user(partial(Channel, "train", folder, mode="Pipe"))
+    assert re.search(r"^UserError: Channel train: .*part-0 can't be read; check who may read it", told)
 
 
 def test_a_folder_that_takes_no_pipes_is_told(tmp_path: Path) -> None:

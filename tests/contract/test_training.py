@@ -134,7 +134,9 @@ def test_lines_that_clients_read(case: Case, tmp_path: Path) -> None:
         found = re.compile(pattern, re.MULTILINE).search(output, position)
         assert found, f"{pattern} after\n{output[:position][-300:]}\nin\n{output}"
         position = found.end()
-    for channel, name, mark in re.findall(r"#quality_metric: host=\S+ (?:epoch=0, )?(\w+) (\S+) <(\w+)>=", output):
+    qualities = re.findall(r"#quality_metric: host=\S+, (?:epoch=\d+, )?(\w+) (\S+) <(\w+)>=", output)
+    assert {channel for channel, _, _ in qualities} == {"train", "test"}
+    for channel, name, mark in qualities:
         metric = case.algorithm.metric(name)
         assert metric is not None, name
         assert channel in (*metric.channels, "train")  # printed there too, though tuning jobs don't read it

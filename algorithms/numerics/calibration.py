@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from algorithms.numerics.counting import clamped, count
 
-BINS = 1 << 12  # of one class and candidate: they fit the cache, and a bin is 0.4 % of a score at most
+BINS = 1 << 12  # of one class and candidate: they fit the cache, and a bin is 0.8 % of a score at most
 MOST_BINS = 1 << 20  # of one class and all candidates: 16 MiB for both classes
 FEWEST_BINS = 1 << 8
 FINEST = -60  # exponent of widths
@@ -181,11 +181,14 @@ class Histogram:
         """Exponents of the widths, and numbers of the first bins. The first and the last are empty.
 
         No bin is finer than the last bit of the largest margin in float32, so numbers of bins are exact in it, too.
+        First bins are multiples of a stride, so that a range that grows by little moves no counts.
         """
         low, high = np.where(self.ranges[0] <= self.ranges[1], self.ranges, 0)
-        asked = np.maximum((high - low) / (self.bins - 4), np.maximum(np.abs(low), np.abs(high)) / 2**24)
+        stride = self.bins // 16
+        asked = np.maximum((high - low) / (self.bins - stride - 4), np.maximum(np.abs(low), np.abs(high)) / 2**24)
         exponents = np.frexp(np.maximum(asked, 2.0**FINEST))[1].astype(np.int64)
-        return exponents, np.floor(np.ldexp(low, -exponents)).astype(np.int64) - 1
+        firsts = np.floor(np.ldexp(low, -exponents)).astype(np.int64) - 1
+        return exponents, firsts // stride * stride
 
     def _extend(self, ranges: NDArray[np.float64]) -> None:
         """Make room for margins of these ranges."""

@@ -11,8 +11,13 @@ from libc.stdlib cimport free, malloc
 
 import numpy as np
 
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void *address) noexcept nogil
+
 cdef enum:
     MOST_COUNTED = 2147483647
+    AHEAD = 8  # rows that are on their way from memory while one is worked on
+    LINE = 16  # floats
 
 
 cdef struct Rule:
@@ -99,6 +104,7 @@ def step(
     with nogil:
         for number in range(rows.shape[0]):
             row = rows[number]
+            _expect(rows, number + AHEAD, kept)
             if counts[row] < MOST_COUNTED:
                 counts[row] += 1
             entry = min(<Py_ssize_t> counts[row], corrections.shape[1]) - 1
@@ -137,6 +143,7 @@ def settle(
     with nogil:
         for number in range(rows.shape[0]):
             row = rows[number]
+            _expect(rows, number + AHEAD, kept)
             here = _row(kept, row, known)
             if last[row] < steps:
                 if rates.penalised and counts[row]:
@@ -182,6 +189,16 @@ cdef int _check(
         if rows[number] < 0 or rows[number] >= kept.shape[0]:
             raise ValueError(f"got row {rows[number]}, expected 0 to {kept.shape[0] - 1}")
     return 0
+
+
+cdef void _expect(const int32_t[::1] rows, Py_ssize_t number, float[:, :, ::1] kept) noexcept nogil:
+    """Ask for a row that is to come: rows lie anywhere, and each would be a wait."""
+    cdef Py_ssize_t line, lines = (kept.shape[1] * kept.shape[2] + LINE - 1) // LINE
+    cdef const float *start
+    if number < rows.shape[0]:
+        start = &kept[rows[number], 0, 0]
+        for line in range(lines):
+            prefetch(start + line * LINE)
 
 
 cdef Row _row(float[:, :, ::1] kept, Py_ssize_t row, Rule rule) noexcept nogil:

@@ -6,7 +6,7 @@ import logging
 import threading
 
 from algorithms.contract import Evaluation
-from entrypoint.ahead import Ahead
+from entrypoint.ahead import batches_ahead
 from entrypoint.channels import DataChannel
 
 SCORING_RECORDS = 5000  # in one batch
@@ -22,7 +22,7 @@ def check_first_record(channel: DataChannel | None) -> None:
 
 def scored(evaluation: Evaluation, channel: DataChannel, stopping: threading.Event) -> Evaluation | None:
     """The evaluation of one pass over a channel; None when a stop came first."""
-    ahead = Ahead(channel.batches(SCORING_RECORDS), stopping=stopping)
+    ahead = batches_ahead(channel.batches(SCORING_RECORDS), stopping)
     try:
         for batch in ahead:
             evaluation.update(batch)

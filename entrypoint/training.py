@@ -20,7 +20,7 @@ from algorithms.artifacts.whole import remove_partial, whole_files
 from algorithms.contract import Algorithm, GradientState, Model, State
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.numerics.device import CPU, best
-from entrypoint.ahead import Ahead
+from entrypoint.ahead import batches_ahead
 from entrypoint.channels import DataChannel, configured_channels
 from entrypoint.checkpoints import EVERY_SECONDS, Checkpoints, Position
 from entrypoint.collective import joined, require_collective
@@ -151,7 +151,7 @@ class Job:
         epochs = getattr(self.hyperparameters, "epochs", 1)
         total_bytes = channel.total_bytes
         seen, shown = 0, time.monotonic()
-        ahead = Ahead(channel.batches(size), stopping=self.stopping)
+        ahead = batches_ahead(channel.batches(size), self.stopping)
         try:
             for batch in ahead:
                 seen += len(batch)

@@ -29,6 +29,14 @@ class Batch:
     def width(self) -> int:
         return int(self.features.shape[1])
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the records take."""
+        x: Any = self.features
+        parts = (x.data, x.indices, x.indptr) if hasattr(x, "indptr") else (x,)
+        of_features: int = sum(part.nbytes for part in parts)
+        return of_features + (0 if self.labels is None else self.labels.nbytes)
+
     def __getitem__(self, rows: slice) -> Batch:
         """A view of some records."""
         return Batch(self.features[rows], None if self.labels is None else self.labels[rows])

@@ -38,7 +38,7 @@ def stream(channel: Channel, host: int, hosts: int, number: int, ended: threadin
     try:
         for content in shard(channel, number, host, hosts):
             one = _pieces(content, channel, ended)
-            started.append(Ahead(one, PIECES_AHEAD, ended) if isinstance(content, Stored) else one)
+            started.append(Ahead(one, PIECES_AHEAD, stopping=ended) if isinstance(content, Stored) else one)
             if len(started) == OBJECTS_AHEAD:
                 yield from started[0]
                 started.popleft()

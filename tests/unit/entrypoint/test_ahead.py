@@ -34,7 +34,7 @@ def test_none_is_no_item_but_falsehoods_are() -> None:
     assert list(Ahead(iter([0, "", []]))) == [0, "", []]
 
 
-def test_the_producer_stays_within_the_depth() -> None:
+def test_the_producer_stays_within_its_room() -> None:
     made = threading.Semaphore(0)
 
     def items() -> Iterator[int]:
@@ -42,14 +42,21 @@ def test_the_producer_stays_within_the_depth() -> None:
             made.release()
             yield number
 
-    ahead = Ahead(items(), depth=2)
-    for _ in range(3):  # two in the queue and one in the producer's hand
+    ahead = Ahead(items(), room=4, size_of=lambda _: 2)
+    for _ in range(3):  # two in the room and one in the producer's hand
         assert made.acquire(timeout=5)
     assert not made.acquire(timeout=0.25), "a fourth item was made before the first was taken"
     iterator = iter(ahead)
     assert next(iterator) == 0
-    assert made.acquire(timeout=5)
+    for _ in range(2):  # the consumer took all there was
+        assert made.acquire(timeout=5)
+    assert not made.acquire(timeout=0.25), "the room was made larger"
+    assert [next(iterator) for _ in range(5)] == [1, 2, 3, 4, 5]
     ahead.close()
+
+
+def test_an_item_larger_than_the_room_comes_alone() -> None:
+    assert list(Ahead(iter([5, 1, 7]), room=2, size_of=lambda item: item)) == [5, 1, 7]
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:
@@ -60,7 +67,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
 
     seen = []
     with pytest.raises(ZeroDivisionError, match="three"):
-        for item in Ahead(items(), depth=1):
+        for item in Ahead(items(), room=2):
             seen.append(item)
     assert seen == [1, 2]
 

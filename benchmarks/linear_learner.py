@@ -3,8 +3,10 @@
     python -m benchmarks.linear_learner dense [--rounds 5]
     python -m benchmarks.linear_learner sparse [--rounds 3] [--models 1 4 32]
     python -m benchmarks.linear_learner quality [--passes 15]
+    python -m benchmarks.linear_learner jobs [--rounds 3]
 
-Records lie in memory, as peers want them; whole jobs through files and pipes are measured by `benchmarks/training.py`.
+Records lie in memory, as peers want them, but for `jobs`: `onepass train` on a RecordIO file, one job of 32 candidates
+against 32 jobs of one.
 Peers that are not installed are left out: scikit-learn, vowpalwabbit.
 """
 
@@ -12,9 +14,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +29,14 @@ from numpy.typing import NDArray
 from algorithms.linear_learner import ALGORITHM
 from algorithms.linear_learner.model import LinearModel
 from algorithms.linear_learner.state import LinearLearnerState
-from benchmarks.rounds import measured
+from benchmarks.rounds import measured, short
+from recordio import writer
 from recordio.batch import Batch
 
 RECORDS, HELD_OUT = 1_000_000, 100_000
 BATCH = 1000
 SPARSE_FEATURES, SPARSE_VALUES = 100_000, 30
+JOB_EPOCHS = 1, 6
 GIVEN = {"predictor_type": "binary_classifier", "binary_classifier_model_selection_criteria": "loss_function"}
 
 Data = tuple[Any, NDArray[np.float32]]
@@ -132,6 +139,46 @@ def measure_sparse(rounds: int, models: list[int]) -> None:
     print(found.load)
 
 
+def measure_jobs(rounds: int) -> None:
+    """At one and at six epochs, since start-up alone would win the first; a fifth of the difference is a pass."""
+    from sklearn.linear_model import SGDClassifier
+
+    train, _ = dense()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "train.pbr"
+        with path.open("wb") as file, writer(file, "application/x-recordio-protobuf") as out:
+            for batch in batches(train):
+                out.write(batch)
+        runs: dict[str, Callable[[], object]] = {
+            f"{epochs} of {models}": partial(job, path, epochs=epochs, num_models=models)
+            for epochs in JOB_EPOCHS
+            for models in (32, 1)
+        }
+        runs["SGDClassifier"] = lambda: SGDClassifier(loss="log_loss", max_iter=1, tol=None).fit(*train)
+        found = measured(runs, rounds)
+    few, many = JOB_EPOCHS
+    for epochs in JOB_EPOCHS:
+        ratio = found.ratio(f"{epochs} of 1", f"{epochs} of 32").times(32)
+        print(f"epochs {epochs}: a job of 32 candidates takes {found.seconds(f'{epochs} of 32')} s")
+        print(
+            f"epochs {epochs}: a job of one takes {found.seconds(f'{epochs} of 1')} s, 32 of them {ratio} times as long"
+        )
+    for models in (32, 1):
+        more, less = (found.seconds(f"{epochs} of {models}").median for epochs in (many, few))
+        print(f"a further pass of {models}: {short((more - less) / (many - few))} s")
+    print(f"an epoch of SGDClassifier in memory: {found.seconds('SGDClassifier')} s")
+    print(found.load)
+
+
+def job(path: Path, **given: object) -> None:
+    """`onepass train`, with no pass left out."""
+    values = GIVEN | {"mini_batch_size": BATCH, "early_stopping_patience": 100} | given
+    command = [Path(sys.executable).with_name("onepass"), "train", "linear-learner", "--channel", f"train={path}"]
+    command += [word for name, value in values.items() for word in ("-H", f"{name}={value}")]
+    with tempfile.TemporaryDirectory() as output:
+        subprocess.run([*command, "--output", output], check=True, stdout=subprocess.DEVNULL)
+
+
 def wabbit(folder: Path, train: Data, held: Data) -> dict[str, Callable[[], object]]:
     """Vowpal Wabbit reads text from a file; parsing it is part of its time, and it has a thread for that."""
     if not importlib.util.find_spec("vowpalwabbit"):
@@ -192,12 +239,15 @@ def main() -> None:
     rare.add_argument("--rounds", type=int, default=3)
     rare.add_argument("--models", type=int, nargs="+", default=[1, 4, 32])
     commands.add_parser("quality").add_argument("--passes", type=int, default=15)
+    commands.add_parser("jobs").add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     match given.command:
         case "dense":
             measure_dense(given.rounds)
         case "sparse":
             measure_sparse(given.rounds, given.models)
+        case "jobs":
+            measure_jobs(given.rounds)
         case _:
             measure_quality(given.passes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -18,7 +19,7 @@ class Timing(NamedTuple):
     """One run of one contender.
 
     seconds   on the clock
-    cpu       seconds of all threads of this process
+    cpu       seconds of all threads of this process, and of processes that it started and that ended
     others    part of the machine's CPU that other processes used meanwhile; those it started are its own
     """
 
@@ -101,14 +102,19 @@ def _disturbance(timings: Mapping[str, Timing]) -> float:
 
 def timed(run: Callable[[], object]) -> Timing:
     """Time one run: the mean of as many as take LEAST_SECONDS."""
-    mine, everyone, cpu, start = _own(), _busy(), time.process_time(), time.perf_counter()
+    mine, everyone, cpu, start = _own(), _busy(), _cpu(), time.perf_counter()
     runs, seconds = 0, 0.0
     while seconds < LEAST_SECONDS:
         run()
         runs, seconds = runs + 1, time.perf_counter() - start
-    cpu = time.process_time() - cpu
+    cpu = _cpu() - cpu
     others = _busy() - everyone - (_own() - mine)
     return Timing(seconds / runs, cpu / runs, max(0.0, others) / (seconds * (psutil.cpu_count() or 1)))
+
+
+def _cpu() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _busy() -> float:

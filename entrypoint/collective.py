@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import tempfile
-import time
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from algorithms.artifacts.states import SavedState, read_state, write_state
 from entrypoint.cluster import Cluster
+from entrypoint.peers import Peers
 from recordio.errors import PlatformError
 
-PEER_SECONDS = 15 * 60  # a peer's container may start that much later
 JOB_SECONDS = 28 * 24 * 3600  # the longest job the platform allows; a slow shard is no fault
 
 
@@ -36,43 +36,55 @@ class Collective:
 
 
 class _Gloo(Collective):
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, peers: Peers) -> None:
         self._cluster = cluster
+        self._peers = peers
 
     def others(self, state: Callable[[], SavedState]) -> list[SavedState] | None:
-        import torch
-        from torch import distributed
-
-        with tempfile.TemporaryDirectory() as scratch, _speaking(self._cluster):
+        with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "state"
             if not self._cluster.leader:
                 write_state(path, state())
-                content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
-                distributed.send(torch.tensor([len(content)]), dst=0)
-                distributed.send(content, dst=0)
+                self._peers.wait(lambda: _send(path))
                 return None
             states = []
             for rank in range(1, len(self._cluster.hosts)):
-                size = torch.zeros(1, dtype=torch.int64)
-                distributed.recv(size, src=rank)
-                content = torch.empty(int(size), dtype=torch.uint8)
-                distributed.recv(content, src=rank)
-                path.write_bytes(content.numpy().tobytes())
+                path.write_bytes(self._peers.wait(partial(_received, rank)))
                 states.append(read_state(path))
             return states
 
     def barrier(self) -> None:
         from torch import distributed
 
-        with _speaking(self._cluster):
-            distributed.barrier()
+        self._peers.wait(distributed.barrier)
+
+
+def _send(path: Path) -> None:
+    import torch
+    from torch import distributed
+
+    content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+    distributed.send(torch.tensor([len(content)]), dst=0)
+    distributed.send(content, dst=0)
+
+
+def _received(rank: int) -> bytes:
+    import torch
+    from torch import distributed
+
+    size = torch.zeros(1, dtype=torch.int64)
+    distributed.recv(size, src=rank)
+    content = torch.empty(int(size), dtype=torch.uint8)
+    distributed.recv(content, src=rank)
+    return bytes(content.numpy())
 
 
 @contextmanager
-def joined(cluster: Cluster) -> Iterator[Collective]:
+def joined(cluster: Cluster, stopping: threading.Event, silence_seconds: float) -> Iterator[Collective]:
     """Join the hosts of the cluster for the length of the block.
 
-    Raises PlatformError when the image has no torch, or a peer can't be reached.
+    silence_seconds   after which a host counts as lost
+    Raises PlatformError when the image has no torch, or a peer is lost or never came; Stopped when a stop came first.
     """
     if len(cluster.hosts) == 1:
         yield Collective()
@@ -82,25 +94,20 @@ def joined(cluster: Cluster) -> Iterator[Collective]:
 
     if Path(f"/sys/class/net/{cluster.interface}").exists():
         os.environ.setdefault("GLOO_SOCKET_IFNAME", cluster.interface)
-    address = _address(cluster.hosts[0])
-    size, patience = len(cluster.hosts), timedelta(seconds=PEER_SECONDS)
-    with _speaking(cluster):
-        store = distributed.TCPStore(address, cluster.port, size, cluster.leader, patience)
-        longest = timedelta(seconds=JOB_SECONDS)
-        distributed.init_process_group("gloo", store=store, rank=cluster.rank, world_size=size, timeout=longest)
+    peers = Peers(cluster, stopping, silence_seconds)
     try:
-        yield _Gloo(cluster)
-    finally:
-        distributed.destroy_process_group()
-
-
-@contextmanager
-def _speaking(cluster: Cluster) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:  # what torch.distributed raises for every lost connection
-        hosts = ", ".join(cluster.hosts)
-        raise PlatformError(f"The host {cluster.host} lost one of its peers, or never reached it: {hosts}") from error
+        hosts, longest = len(cluster.hosts), timedelta(seconds=JOB_SECONDS)
+        peers.wait(
+            lambda: distributed.init_process_group(
+                "gloo", store=peers.store, rank=cluster.rank, world_size=hosts, timeout=longest
+            )
+        )
+        yield _Gloo(cluster, peers)
+    except BaseException as error:
+        peers.leave(error)
+        raise
+    peers.leave()
+    distributed.destroy_process_group()
 
 
 def require_collective(cluster: Cluster) -> None:
@@ -110,15 +117,3 @@ def require_collective(cluster: Cluster) -> None:
             f"Training on {len(cluster.hosts)} hosts needs torch, which the slim variant of this image leaves out: "
             "use the full image (built with VARIANT=full, the default), or one host"
         )
-
-
-def _address(host: str) -> str:
-    """Resolve a peer's name; its container, and so its name, may come later."""
-    deadline = time.monotonic() + PEER_SECONDS
-    while True:
-        try:
-            return socket.gethostbyname(host)
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise PlatformError(f"The host {host} can't be resolved after {PEER_SECONDS} s: {error}") from error
-        time.sleep(0.5)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import threading
 from pathlib import Path
 
 from entrypoint import doors
 from entrypoint.environment import Environment
+from entrypoint.peers import IN_THE_NETWORK, Stopped
 from entrypoint.privileges import drop_privileges
 from entrypoint.reports import StartUp, start_logging
 from entrypoint.stopping import stop_requested, stops_ignored
+
+log = logging.getLogger(__name__)
 
 
 def train() -> int:
@@ -28,9 +33,14 @@ def train() -> int:
         # Imported here, so that a fault in what it needs reaches the failure file, and a stop is heard meanwhile.
         from entrypoint.training import train as run
 
-        run(Environment.from_variables(), stopping, start_up)
+        try:
+            run(Environment.from_variables(), stopping, start_up)
+        except Stopped:
+            log.info("Stopped before the first record: there is no model to save.")
 
     code = doors.exit_code(job, base / "output" / "failure")
     stops_ignored()
     sys.stdout.flush()
+    if any(thread.name == IN_THE_NETWORK for thread in threading.enumerate()):
+        os._exit(code)  # the interpreter would wait for it, or pull the ground from under it
     return code

@@ -26,6 +26,7 @@ from entrypoint.checkpoints import EVERY_SECONDS, Checkpoints, Position
 from entrypoint.collective import joined, require_collective
 from entrypoint.earlier import earlier_state
 from entrypoint.environment import Environment
+from entrypoint.peers import SILENCE_SECONDS
 from entrypoint.reports import Reads, Report, StartUp, peak_mebibytes
 from entrypoint.scoring import check_first_record, scored
 from recordio.errors import UserError
@@ -40,10 +41,12 @@ def train(environment: Environment, stopping: threading.Event, start_up: StartUp
     """Run one job from its config files to its artifact.
 
     Raises UserError, PlatformError or AlgorithmError. Nothing is in the model folder then, unless it is the test
-    channel that has a fault: the model is saved before it is scored.
+    channel that has a fault: the model is saved before it is scored. Raises Stopped when a stop came before the hosts
+    had met.
     """
     job = Job(environment, stopping, start_up)
-    with joined(job.environment.cluster()) as collective:
+    silence = environment.seconds("ONEPASS_SILENCE_SECONDS", SILENCE_SECONDS)
+    with joined(job.environment.cluster(), stopping, silence) as collective:
         state, position = job.begin()
         job.learn(state, position)
         learned = Position(position.epoch, position.records + job.reads.records)

@@ -484,7 +484,7 @@ def test_states_of_other_hosts_are_merged(job: Base, empty: bool, monkeypatch: p
             path.unlink()
 
     @contextmanager
-    def joined(_: object) -> Iterator[Hosts]:
+    def joined(*_: object) -> Iterator[Hosts]:
         yield Hosts([other])
 
     monkeypatch.setattr(training, "joined", joined)

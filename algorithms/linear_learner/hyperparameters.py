@@ -42,7 +42,7 @@ class LinearLearnerHyperparameters(Hyperparameters):
         default="auto",
     )
     num_calibration_samples: Auto | Whole = hyper(
-        "Accepted from clients; all records of the validation channel calibrate the threshold.", default="auto"
+        "Most records that thresholds are chosen by, the first that are judged; auto takes all.", default="auto"
     )
     binary_classifier_model_selection_criteria: Literal[
         "accuracy",

@@ -41,7 +41,8 @@ def evaluation(
         hinge = linked.name == "hinge_loss"
         centre = (0.5 if hinge else 0.0) if margin is None else margin  # scores are 0.5 there
         reach = REACH * max(1.0, settings.margin if hinge else 1.0)
-        tally = TwoClasses(Histogram(models, centre, reach), criterion(settings), settings.f_beta)
+        most = None if settings.num_calibration_samples == "auto" else settings.num_calibration_samples
+        tally = TwoClasses(Histogram(models, centre, reach, most), criterion(settings), settings.f_beta)
     return Evaluation(linked, tally, models, scorer, margin)
 
 

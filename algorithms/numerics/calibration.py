@@ -92,15 +92,17 @@ class Histogram:
     its batches or its hosts. Margins further than `reach` from the centre are counted as if at that distance, and no
     threshold lies beyond it; so counts at thresholds are exact.
 
-    counts   (candidates, 2, bins); classes 0 and 1
+    counts   (candidates, 2 or 4, bins); classes 0 and 1, and with `most` again those of records beyond it
     ranges   lowest and highest margin, less the centre   (2, candidates)
+    most     records that thresholds are chosen by: the first ones; None for all
     """
 
-    def __init__(self, candidates: int, centre: float = 0.0, reach: float = 32.0) -> None:
+    def __init__(self, candidates: int, centre: float = 0.0, reach: float = 32.0, most: int | None = None) -> None:
         self.centre = centre
         self.reach = reach
+        self.most = most
         self.bins = min(BINS, max(FEWEST_BINS, 1 << (MOST_BINS // candidates).bit_length() - 1))
-        self.counts = np.zeros((candidates, 2, self.bins), np.int64)
+        self.counts = np.zeros((candidates, 2 if most is None else 4, self.bins), np.int64)
         self.ranges = np.full((2, candidates), [[np.inf], [-np.inf]])
 
     def add(self, margins: NDArray[Any], positive: NDArray[np.bool_]) -> None:
@@ -116,14 +118,21 @@ class Histogram:
         clamped(np.ascontiguousarray(margins), self.centre, lowest, self.reach, least, most, gaps)
         self._extend(np.stack((least, most)))
         exponents, starts = self._bins
-        count(gaps, positive.view(np.uint8), np.exp2(-exponents).astype(kind), starts, self.counts)
+        rows = positive.view(np.uint8)
+        if self.most is not None:
+            rows = rows + np.uint8(2) * (np.arange(len(rows)) >= self.most - self._choosing)
+        count(gaps, rows, np.exp2(-exponents).astype(kind), starts, self.counts)
 
     def merge(self, other: Histogram) -> None:
+        """Add what another has counted. Where both have more than `most`, this one's records choose."""
         self._extend(other.ranges)
-        moved = Histogram(len(self.counts), self.centre, self.reach)
+        moved = Histogram(len(self.counts), self.centre, self.reach, self.most)
         moved.counts, moved.ranges = other.counts, other.ranges
         moved._extend(self.ranges)
-        self.counts += moved.counts
+        if self.most is not None and self._choosing + other._choosing > self.most:
+            self.counts[:, 2:] += moved._all
+        else:
+            self.counts += moved.counts
 
     def keep(self, better: NDArray[np.bool_], other: Histogram) -> None:
         """Take these candidates from another histogram."""
@@ -157,7 +166,7 @@ class Histogram:
         exponents, starts = self._bins
         edge = np.rint(np.ldexp(margin - self.centre, -exponents[candidate])) - starts[candidate]
         cut = int(np.clip(edge, 0, self.bins))
-        counts = self.counts[candidate]
+        counts = self._all[candidate]
         (true_negatives, false_negatives), (wrong, right) = (
             part.sum(axis=1).tolist() for part in (counts[:, :cut], counts[:, cut:])
         )
@@ -165,16 +174,27 @@ class Histogram:
 
     def auc(self) -> NDArray[np.float64]:
         """Area under the ROC curve of each candidate; margins in one bin count as ties. nan without both classes."""
-        negatives, positives = self.counts[:, 0].astype(float), self.counts[:, 1].astype(float)
-        won = (negatives[:, :-1] * self._above(1)[:, 1:]).sum(axis=1) + (negatives * positives).sum(axis=1) / 2
+        negatives, positives = np.moveaxis(self._all.astype(float), 1, 0)
+        above = positives[:, ::-1].cumsum(axis=1)[:, ::-1]
+        won = (negatives[:, :-1] * above[:, 1:]).sum(axis=1) + (negatives * positives).sum(axis=1) / 2
         pairs = negatives.sum(axis=1) * positives.sum(axis=1)
         areas = np.full(len(won), np.nan)
         np.divide(won, pairs, out=areas, where=pairs > 0)
         return areas
 
     def _above(self, kind: int) -> NDArray[np.float64]:
-        """Records of a class at or above the lower edge of each bin   (candidates, bins)"""
+        """Records of a class that choose thresholds, at or above the lower edge of each bin   (candidates, bins)"""
         return self.counts[:, kind, ::-1].cumsum(axis=1)[:, ::-1].astype(np.float64)
+
+    @property
+    def _all(self) -> NDArray[np.int64]:
+        """Records by class   (candidates, 2, bins)"""
+        return self.counts[:, :2] + self.counts[:, 2:] if self.counts.shape[1] > 2 else self.counts
+
+    @property
+    def _choosing(self) -> int:
+        """Records that choose thresholds."""
+        return int(self.counts[0, :2].sum())
 
     @property
     def _bins(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

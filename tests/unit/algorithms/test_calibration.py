@@ -21,8 +21,14 @@ def told_apart(records: int, seed: int, positive: float = 0.3) -> tuple[np.ndarr
     return (np.round(margins * 64) / 64).astype(np.float32), labels
 
 
-def histogram(margins: np.ndarray, labels: np.ndarray, cuts: tuple[int, ...] = (), centre: float = 0.0) -> Histogram:
-    counted = Histogram(margins.shape[1], centre)
+def histogram(
+    margins: np.ndarray,
+    labels: np.ndarray,
+    cuts: tuple[int, ...] = (),
+    centre: float = 0.0,
+    most: int | None = None,
+) -> Histogram:
+    counted = Histogram(margins.shape[1], centre, most=most)
     for some, theirs in zip(np.split(margins, cuts), np.split(labels, cuts), strict=True):
         counted.add(some, theirs)
     return counted
@@ -103,6 +109,33 @@ def test_order_cuts_and_merges_do_not_matter(margins: list[tuple[float, float, b
     left.merge(Histogram(2))
     assert same(right, whole)
     assert left.counts.sum() == 2 * (len(table) // 2)
+
+
+@pytest.mark.parametrize("cuts", [(), (999,), (1000,), (7, 500, 1001, 1002)])
+def test_the_first_records_choose_the_threshold_and_all_are_scored(cuts: tuple[int, ...]) -> None:
+    margins, labels = told_apart(3000, 5)
+    labels = labels | (np.arange(3000) >= 1000) & (margins[:, 1] > -1)  # another threshold would fit these
+    criterion = Criterion("accuracy")
+    few, counted = histogram(margins[:1000], labels[:1000]), histogram(margins, labels, cuts, most=1000)
+    expected, found = few.thresholds(criterion), counted.thresholds(criterion)
+    assert found.values == pytest.approx(expected.values)
+    for candidate in range(3):
+        taken = margins[:, candidate] >= found.margins[candidate]
+        assert (taken[:1000] == labels[:1000]).mean() == pytest.approx(expected.values[candidate])
+        assert counted.confusion(candidate, found.margins[candidate]).accuracy == (taken == labels).mean()
+    assert found.margins[1] != histogram(margins, labels).thresholds(criterion).margins[1]
+    assert counted.auc() == pytest.approx(histogram(margins, labels).auc())
+
+
+def test_merged_histograms_choose_by_no_more_records_than_allowed() -> None:
+    margins, labels = told_apart(300, 5)
+    parts = [
+        histogram(margins[part], labels[part], most=150) for part in (slice(100), slice(100, 140), slice(140, 300))
+    ]
+    for part in parts[1:]:
+        parts[0].merge(part)
+    assert parts[0].counts[:, :2].sum(axis=(1, 2)).tolist() == [140] * 3
+    assert parts[0].auc() == pytest.approx(histogram(margins, labels).auc())
 
 
 def test_no_record_is_on_the_other_side_of_a_threshold() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from algorithms.linear_learner.model import LinearModel
 from recordio.batch import Batch
 from tests.unit.algorithms.linear_tasks import (
     BINARY,
@@ -128,6 +129,33 @@ def test_a_sample_of_the_latter_part_judges_long_passes() -> None:
         learner.update(Batch(x[some], y[some]))
     assert learner.passing is not None
     assert learner.passing.seen().counts[0] == 600_000 / 2 / 4
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_calibration_by_a_part_of_the_records(validated: bool) -> None:
+    """Of the records that judge, class 1 is rare among the first 500, which alone may set the threshold."""
+    x, y = records(BINARY, 4000)
+    y[:500][np.random.default_rng(0).random(500) < 0.7] = 0
+    given = {"predictor_type": "binary_classifier", "binary_classifier_model_selection_criteria": "accuracy"}
+
+    def model(most: object) -> LinearModel:
+        learner = state(given, mini_batch_size=100, num_models=4, num_calibration_samples=most)
+        for start in range(0, 4000, 100):
+            learner.update(Batch(x[start : start + 100], y[start : start + 100]))
+        held = learner.held_out() if validated else None
+        for start in range(0, 4000 if validated else 0, 300):
+            held.update(Batch(x[start : start + 300], y[start : start + 300]))  # type: ignore[union-attr]
+        learner.end_pass(held)
+        return learner.finalise()
+
+    every, few = model("auto"), model(500)
+    assert few.threshold > every.threshold + 0.1  # type: ignore[operator]
+    assert model(4000).threshold == every.threshold
+    for name in ("binary_classification_cross_entropy_objective", "roc_auc_score"):
+        assert few.metrics[name] == pytest.approx(every.metrics[name], rel=1e-6 if validated else 0.1)
+    if validated:
+        taken = few.predict(Batch(x))["predicted_label"] == y
+        assert few.metrics["binary_classification_accuracy"] == pytest.approx(taken.mean(), abs=1e-3)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "auto"])

@@ -23,6 +23,7 @@ class Preparation:
 
     sparse    None before the first batch
     waiting   batches that were not learned yet, with their labels
+    flat      dense columns that had one value only, so far, where the mean is taken off   (features,)
     counts    records of each class   (classes,)
     """
 
@@ -32,6 +33,7 @@ class Preparation:
         self.over = False
         self.waiting: list[Batch] = []
         self.columns: Moments | Sizes | None = None
+        self.flat = np.zeros(0, np.bool_)
         self.label = Moments(1)
         self.counts = np.zeros(settings.classes, np.int64)
 
@@ -54,6 +56,8 @@ class Preparation:
         if self.columns is None:
             self.columns = Sizes(features.shape[1]) if self.sparse else Moments(features.shape[1])
         self.columns.update(features)
+        alike = self.columns.constant if isinstance(self.columns, Moments) else np.False_
+        self.flat = np.broadcast_to(alike & self._unbias, self.columns.size)
         self.label.update(labels[:, None])
         if self.settings.classes:
             self.counts += np.bincount(labels.astype(np.intp), minlength=self.settings.classes)
@@ -61,18 +65,30 @@ class Preparation:
         values = sum(batch.features.size for batch in self.waiting)
         self.over = self.label.count >= self.settings.num_point_for_scaler or values >= KEPT_VALUES
 
+    def varies(self, features: Features) -> bool:
+        """Whether columns differ now that never did. From then on they count as others do."""
+        flat = np.flatnonzero(self.flat)
+        if not len(flat):
+            return False
+        assert self.columns is not None
+        assert isinstance(self.columns, Moments)
+        differ = (features[:, flat] != self.columns.means[flat].astype(np.float32)).any(axis=0)
+        self.flat = self.flat.copy()
+        self.flat[flat[differ]] = False
+        return bool(differ.any())
+
     def scale(self) -> Scale:
+        """Flat columns are scaled to nothing: no weight can be learned for them."""
         settings, columns = self.settings, self.columns
         assert columns is not None
         regression = settings.predictor_type == "regressor"
         dense = isinstance(columns, Moments)
         deviations = columns.deviations if settings.normalize_data is not False else np.ones(columns.size)
         deviations = np.where(deviations > SMALLEST, deviations, 1)
-        unbias = settings.use_bias and settings.unbias_data is not False
         return Scale(
             sparse=not dense,
-            shift=columns.means.astype(np.float32) if isinstance(columns, Moments) and unbias else None,
-            factor=(1 / deviations).astype(np.float32),
+            shift=columns.means.astype(np.float32) if isinstance(columns, Moments) and self._unbias else None,
+            factor=np.where(self.flat, 0, 1 / deviations).astype(np.float32),
             label_shift=float(self.label.means[0])
             if regression and settings.use_bias and settings.unbias_label is not False
             else 0.0,
@@ -92,6 +108,10 @@ class Preparation:
         return None
 
     @property
+    def _unbias(self) -> bool:
+        return self.settings.use_bias and self.settings.unbias_data is not False
+
+    @property
     def balance(self) -> float:
         """The weight of class 1 with which both classes have the same total."""
         negatives, positives = self.counts
@@ -102,6 +122,9 @@ class Preparation:
         assert not self.waiting and not other.waiting
         assert self.columns is not None
         self.columns.merge(other.columns)  # type: ignore[arg-type]  # both of one form, which the caller has checked
+        self.flat = self.flat & other.flat
+        if isinstance(self.columns, Moments):
+            self.flat &= self.columns.constant
         self.label.merge(other.label)
         self.counts += other.counts
 
@@ -109,7 +132,7 @@ class Preparation:
         found: Arrays = {"classes": self.counts.copy()}
         found |= over("label.", self.label.arrays())
         if self.columns is not None:
-            found |= over("columns.", self.columns.arrays())
+            found |= over("columns.", self.columns.arrays()) | {"flat": self.flat.copy()}
         for number, batch in enumerate(self.waiting):
             parts = ("data", "indices", "indptr") if self.sparse else ()
             found |= {f"waiting.{number}.{part}": getattr(batch.features, part) for part in parts}
@@ -130,6 +153,7 @@ class Preparation:
         if values["features"] is not None:
             made.columns = Sizes(values["features"]) if made.sparse else Moments(values["features"])
             made.columns.restore(under("columns.", arrays))
+            made.flat = arrays["flat"].copy()
         for number in range(values["waiting"]):
             part = under(f"waiting.{number}.", arrays)
             shape = (len(part["labels"]), values["features"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ class Scale:
 
     sparse    the form of all batches, which is that of the first
     shift     None where nothing is taken off   (features,)
-    factor    after the shift                   (features,)
+    factor    after the shift; 0 for columns of which nothing is to be learned   (features,)
     label_shift, label_unit   labels are told in units of this size from there
     """
 
@@ -73,8 +73,12 @@ class Scale:
         # The rounded weights count: far from zero, what rounding moves is much.
         return raw, moved if self.shift is None else moved - self.shift.astype(np.float64) @ raw.astype(np.float64)
 
+    def opened(self) -> Scale:
+        """With a factor that weights can be divided by, for all columns."""
+        return replace(self, factor=np.where(self.factor == 0, np.float32(1), self.factor))
+
     def folded(self, weights: NDArray[Any], bias: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The way back."""
+        """The way back, of an open scale."""
         moved = bias if self.shift is None else bias + self.shift.astype(np.float64) @ weights
         scaled = weights / (self.factor.astype(np.float64)[:, None] * self.label_unit)
         return scaled, (moved - self.label_shift) / self.label_unit

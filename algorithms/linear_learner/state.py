@@ -19,7 +19,7 @@ from algorithms.linear_learner.model import LinearModel
 from algorithms.linear_learner.models import Models
 from algorithms.linear_learner.passes import Best, Passing, over, under
 from algorithms.linear_learner.preparation import Preparation
-from algorithms.linear_learner.scale import Features
+from algorithms.linear_learner.scale import Features, Scale
 from algorithms.numerics.evaluation import Evaluation, Scored, labels_of
 from algorithms.numerics.losses import weighed
 from algorithms.numerics.randomness import freeze, thaw
@@ -168,12 +168,15 @@ class LinearLearnerState:
         _check_alike(self.preparation, other.preparation)
         self.preparation.merge(other.preparation)
         share = others.records / (models.records + others.records)
-        scale = self.preparation.scale()
+        scale = self.preparation.scale().opened()
+        self._open(models.scale.opened())
+        other._open(others.scale.opened())
         for own, best in ((models, self.best), (others, other.best)):
             if best is not None:
                 best.rescale(own.scale, scale)
             own.rescale(scale)
         models.merge(others, share)
+        models.scale = self.preparation.scale()
         assert self.passing is not None
         assert other.passing is not None
         self.passing.merge(other.passing)
@@ -268,10 +271,21 @@ class LinearLearnerState:
             assert batch.labels is not None
             self._learn(batch.features, batch.labels)
 
+    def _open(self, scale: Scale) -> None:
+        """Go on with a scale on which more columns count. Nothing was learned for those: their weights are 0."""
+        assert self.models is not None
+        rows = (self.models.scale.factor == 0) & (scale.factor != 0)
+        self.models.scale = scale
+        self.models.weights.kept[rows, :2] = 0
+        if self.best is not None:
+            self.best.weights[rows] = 0
+
     def _learn(self, features: Features, labels: NDArray[np.float32]) -> None:
         models, passing = self.models, self.passing
         assert models is not None
         assert passing is not None
+        if self.preparation.varies(features):
+            self._open(self.preparation.scale())
         with np.errstate(all="ignore"):  # a candidate that diverges is not chosen
             weights = self._weights(labels)
             judges = None if self.validated else passing.judges(self._evaluation)

@@ -46,9 +46,16 @@ class Moments:
     @property
     def deviations(self) -> Vector:
         """Of the records seen, not of a population they are drawn from; 1 for columns that never differ."""
-        deviations = np.sqrt(self.scatter / max(self.count, 1))
-        # What rounding leaves of a constant column must not become its scale.
-        return np.where(deviations > 1e-7 * np.abs(self.means), deviations, 1.0)
+        return np.where(self.constant, 1.0, self._deviations)
+
+    @property
+    def constant(self) -> NDArray[np.bool_]:
+        """Columns that never differ by more than what rounding leaves of them   (columns,)"""
+        return self._deviations <= 1e-7 * np.abs(self.means)
+
+    @property
+    def _deviations(self) -> Vector:
+        return np.sqrt(self.scatter / max(self.count, 1))
 
     def arrays(self) -> Arrays:
         return {"count": np.array(self.count), "means": self.means.copy(), "scatter": self.scatter.copy()}

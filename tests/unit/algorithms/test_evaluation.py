@@ -196,6 +196,7 @@ def test_a_candidate_that_reaches_the_target_beats_all_that_do_not() -> None:
         labels,
     )
     assert found.choose().candidate == 1
+    assert found.choose().ranks == pytest.approx([2 - 0.6, 1 - 1 / 3])  # so that passes are compared alike
     assert found.choose().reason == ("highest recall of 2 candidates with a precision of at least 0.9, 0.333333")
     alone = seen(
         two_classes(1, Criterion("recall_at_target_precision", target=0.9)), np.array([never]).T[:, :, None], labels

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from algorithms.contract import Pass
 from algorithms.linear_learner.model import LinearModel
+from algorithms.linear_learner.state import LinearLearnerState
 from recordio.batch import Batch
 from tests.unit.algorithms.linear_tasks import (
     BINARY,
@@ -16,6 +18,8 @@ from tests.unit.algorithms.linear_tasks import (
     state,
     true_auc,
 )
+
+CRITERION = "binary_classifier_model_selection_criteria"
 
 
 def test_passes_are_compared_on_held_out_records() -> None:
@@ -107,6 +111,39 @@ def test_the_best_pass_is_kept() -> None:
     after = learner.finalise()
     np.testing.assert_array_equal(before.weights, after.weights)
     assert before.metrics == after.metrics
+
+
+def crossing(labels: np.ndarray, x: np.ndarray, **more: object) -> tuple[LinearLearnerState, list[Pass]]:
+    """Ten passes, compared by a criterion on the records themselves."""
+    learner = state({"predictor_type": "binary_classifier"}, num_models=4, mini_batch_size=50, **more)
+    passes = []
+    for _ in range(10):
+        for start in range(0, len(labels), 50):
+            learner.update(Batch(x[start : start + 50], labels[start : start + 50]))
+        held = learner.held_out()
+        held.update(Batch(x, labels))
+        passes.append(learner.end_pass(held))
+    return learner, passes
+
+
+def test_of_equal_passes_the_one_with_the_lowest_loss_is_kept() -> None:
+    """Classes that any threshold between them tells apart: the criterion is 1 from the first pass on."""
+    x = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
+    x[:, 0] = np.where(np.arange(500) % 2, 9, -9)
+    learner, passes = crossing((x[:, 0] > 0).astype(np.float32), x, **{CRITERION: "accuracy"})
+    assert [each.watched for each in passes] == [("accuracy", 1.0)] * 10
+    curves = np.array([each["validation"] for each in learner.history])
+    best = learner.finalise().metrics["binary_classification_cross_entropy_objective"]
+    assert best == curves.min() < curves[0].min()
+
+
+def test_where_no_record_is_positive_the_loss_is_watched() -> None:
+    x = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
+    learner, passes = crossing(np.zeros(500, np.float32), x, **{CRITERION: "f_beta"})
+    for each, losses in zip(passes, learner.history, strict=True):
+        assert each.watched == ("binary_classification_cross_entropy_objective", min(losses["validation"] or []))
+    assert passes[-1].watched[1] < passes[0].watched[1]  # type: ignore[index]
+    assert passes[1].improved
 
 
 def test_a_sample_of_the_latter_part_judges_long_passes() -> None:

@@ -6,29 +6,18 @@ printed before it runs. Results are in quickstart/: the data, the model, and clu
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
-import subprocess
-import sys
-import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from commands import ask, console, run
 from rich.table import Table
 from sklearn.datasets import load_digits
 
 FOLDER = Path("quickstart")
 CLUSTERS = 12
-ONEPASS = str(Path(sys.executable).with_name("onepass"))
-console = Console()
-
-
-def show(command: list[str]) -> None:
-    console.print(f"\n$ onepass {shlex.join(command)}", style="bold", markup=False, highlight=False, soft_wrap=True)
 
 
 def prepare() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -44,25 +33,7 @@ def train() -> None:
     command = ["train", "kmeans", "--content-type", "text/csv;label_size=0"]
     command += ["--channel", f"train={FOLDER}/train.csv", "--channel", f"test={FOLDER}/test.csv"]
     command += ["-H", f"k={CLUSTERS}", "-H", "feature_dim=64", "--output", f"{FOLDER}/model"]
-    show(command)
-    subprocess.run([ONEPASS, *command], check=True)
-
-
-def ask(images: np.ndarray[Any, Any]) -> list[dict[str, float]]:
-    """Serve the model on a free port and send the images as one JSON request."""
-    command = ["serve", f"{FOLDER}/model/model.tar.gz", "--port", "0"]
-    show(command)
-    with subprocess.Popen([ONEPASS, *command], stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        url = next(word.rstrip(":") for line in server.stdout for word in line.split() if word.startswith("http://"))
-        console.print(f"$ curl {url}/invocations -H 'Content-Type: application/json' -d @digits.json", style="bold")
-        body = json.dumps({"instances": [{"features": image} for image in images.tolist()]}).encode()
-        request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request) as reply:
-            predictions: list[dict[str, float]] = json.load(reply)["predictions"]
-        server.terminate()
-        server.communicate()  # it says goodbye; without a reader it would complain
-    return predictions
+    run(*command)
 
 
 def tabulate(predictions: list[dict[str, float]], targets: np.ndarray[Any, Any]) -> None:
@@ -117,7 +88,7 @@ def main() -> None:
     os.environ.setdefault("COLUMNS", "120")
     images, targets = prepare()
     train()
-    predictions = ask(images)
+    predictions = ask(FOLDER / "model" / "model.tar.gz", images)
     tabulate(predictions, targets)
     draw(predictions, images)
     console.print(f"\nThe model is {FOLDER}/model/model.tar.gz, the picture {FOLDER}/clusters.png. Next, try:")

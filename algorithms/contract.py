@@ -69,6 +69,33 @@ class State(Protocol):
         ...
 
 
+class Pool(Protocol):
+    """Hosts that learn one model in step. All call the same methods in the same order, and get the same answers."""
+
+    @property
+    def hosts(self) -> int: ...
+
+    def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """Sums over the hosts, of arrays of the same shapes on all."""
+        ...
+
+    def gathered(self, arrays: Arrays, values: Mapping[str, Any]) -> list[tuple[Arrays, dict[str, Any]]]:
+        """What each host gave, in one order; values are such that JSON can hold them."""
+        ...
+
+
+class Alone:
+    """The pool of one host."""
+
+    hosts = 1
+
+    def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        return arrays
+
+    def gathered(self, arrays: Arrays, values: Mapping[str, Any]) -> list[tuple[Arrays, dict[str, Any]]]:
+        return [(arrays, dict(values))]
+
+
 @dataclass(frozen=True)
 class Pass:
     """What a gradient state makes of a pass over the train channel.
@@ -87,7 +114,13 @@ class Pass:
 
 @runtime_checkable
 class GradientState(State, Protocol):
-    """A state that takes several passes, and looks at held-out records after each."""
+    """A state that takes several passes, and looks at held-out records after each.
+
+    pool   with whom it learns, where the algorithm is declared `pooled`. Each host then calls `update`, `held_out` and
+           `end_pass` as often as the others, with empty batches where it has no records left
+    """
+
+    pool: Pool
 
     @property
     def done(self) -> bool:
@@ -148,6 +181,7 @@ class Algorithm:
     load            a model from the folder of an artifact, also one made elsewhere; Raises UserError
     evaluate        an empty evaluation of a model
     envelope        the key of the list in a JSON reply
+    pooled          whether hosts learn one model in step, by the pool of a gradient state; they learn apart otherwise
     curve           a refinable hyperparameter and the training metric to draw against it
     """
 
@@ -181,6 +215,7 @@ class Algorithm:
     )
     curve: tuple[str, str] | None = None
     gpu: bool = False
+    pooled: bool = False
 
     def metric(self, printed: str) -> Metric | None:
         """The metric that is printed under this name."""

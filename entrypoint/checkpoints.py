@@ -5,12 +5,15 @@ from __future__ import annotations
 import glob
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from algorithms.artifacts.states import SavedState, read_state, write_state
 from algorithms.artifacts.whole import remove_partial
+from entrypoint.collective import Collective
 from recordio.errors import PlatformError, UserError
 
 EVERY_SECONDS = 5.0
@@ -60,7 +63,53 @@ class Checkpoints:
             raise PlatformError(f"The checkpoint folder {directory} can't be used: {error.strerror}") from error
 
     def latest(self) -> SavedState | None:
-        """The newest checkpoint that is whole; a damaged one is passed over with a warning."""
+        """The newest checkpoint that is whole."""
+        for number, found in self._whole():
+            return self._resumed(number, found)
+        return None
+
+    def latest_of_all(self, collective: Collective) -> SavedState | None:
+        """The newest that all hosts have, saved between the same two steps; those after it are removed."""
+        found = dict(self._whole())
+        told = collective.gathered({"numbers": np.array([*found], np.int64)}, {})
+        common = set.intersection(*({*arrays["numbers"].tolist()} for arrays, _ in told))
+        agreed = max(common, default=-1)
+        if agreed < 0 and found:
+            log.warning("Checkpoints passed over: not all hosts have one of the same step.")
+        for path in self._files():
+            if self._number(path) > agreed:
+                path.unlink()
+        return self._resumed(agreed, found[agreed]) if agreed in found else None
+
+    def due(self) -> bool:
+        return self._directory is not None and time.monotonic() - self._saved_at >= self._every_seconds
+
+    def save_when_due(self, state: Callable[[], SavedState], *, now: bool = False) -> None:
+        """Save if the interval has passed, or `now`."""
+        if self._directory is None or not (now or self.due()):
+            return
+        files = self._files()
+        number = self._number(files[-1]) + 1 if files else 0
+        whole = [path for path in files if path not in self._damaged]
+        try:
+            write_state(self._path(number), state())
+            for old in (*self._damaged, *whole[: -KEPT + 1]):
+                if not old.with_name(old.name + ".sagemaker-uploading").exists():
+                    old.unlink(missing_ok=True)
+        except OSError as error:
+            raise PlatformError(f"The checkpoint in {self._directory} can't be written: {error.strerror}") from error
+        self._saved_at = time.monotonic()
+
+    def _resumed(self, number: int, found: SavedState) -> SavedState:
+        log.info("Resuming from checkpoint %s.", self._path(number))
+        return found
+
+    def _path(self, number: int) -> Path:
+        assert self._directory is not None
+        return self._directory / f"{self._prefix}{number:09d}"
+
+    def _whole(self) -> Iterator[tuple[int, SavedState]]:
+        """From the newest to the oldest; a damaged one is passed over with a warning."""
         for path in reversed(self._files()):
             try:
                 found = read_state(path)
@@ -69,25 +118,7 @@ class Checkpoints:
                 log.warning("Checkpoint %s passed over: %s", path.name, error)
                 self._damaged.add(path)
                 continue
-            log.info("Resuming from checkpoint %s.", path)
-            return found
-        return None
-
-    def save_when_due(self, state: Callable[[], SavedState], *, now: bool = False) -> None:
-        """Save if the interval has passed, or `now`."""
-        if self._directory is None or not (now or time.monotonic() - self._saved_at >= self._every_seconds):
-            return
-        files = self._files()
-        number = self._number(files[-1]) + 1 if files else 0
-        whole = [path for path in files if path not in self._damaged]
-        try:
-            write_state(self._directory / f"{self._prefix}{number:09d}", state())
-            for old in (*self._damaged, *whole[: -KEPT + 1]):
-                if not old.with_name(old.name + ".sagemaker-uploading").exists():
-                    old.unlink(missing_ok=True)
-        except OSError as error:
-            raise PlatformError(f"The checkpoint in {self._directory} can't be written: {error.strerror}") from error
-        self._saved_at = time.monotonic()
+            yield self._number(path), found
 
     def _files(self) -> list[Path]:
         """From the oldest to the newest."""

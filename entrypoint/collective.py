@@ -10,13 +10,18 @@ import importlib.util
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from algorithms.artifacts.states import SavedState, read_state, write_state
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.artifacts.states import SavedState, packed, read_state, unpacked, write_state
+from algorithms.contract import Alone, Arrays
 from entrypoint.cluster import Cluster
 from entrypoint.peers import Peers
 from recordio.errors import PlatformError
@@ -24,7 +29,7 @@ from recordio.errors import PlatformError
 JOB_SECONDS = 28 * 24 * 3600  # the longest job the platform allows; a slow shard is no fault
 
 
-class Collective:
+class Collective(Alone):
     """One host by itself: everything is local."""
 
     def others(self, state: Callable[[], SavedState]) -> list[SavedState] | None:  # noqa: ARG002 - nobody to send it to
@@ -57,6 +62,35 @@ class _Gloo(Collective):
         from torch import distributed
 
         self._peers.wait(distributed.barrier)
+
+    @property
+    def hosts(self) -> int:  # type: ignore[override]
+        return len(self._cluster.hosts)
+
+    def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        import torch
+        from torch import distributed
+
+        flat = np.concatenate([array.ravel() for array in arrays])
+        self._peers.complete(distributed.all_reduce(torch.from_numpy(flat), async_op=True))
+        parts = np.split(flat, np.cumsum([array.size for array in arrays])[:-1])
+        return tuple(
+            part.reshape(array.shape).astype(array.dtype, copy=False) for part, array in zip(parts, arrays, strict=True)
+        )
+
+    def gathered(self, arrays: Arrays, values: Mapping[str, Any]) -> list[tuple[Arrays, dict[str, Any]]]:
+        import torch
+        from torch import distributed
+
+        content = np.frombuffer(packed(arrays, values), np.uint8)
+        sizes = np.zeros(self.hosts, np.int64)
+        sizes[self._cluster.rank] = len(content)
+        (sizes,) = self.sums(sizes)
+        mine = torch.zeros(int(sizes.max()), dtype=torch.uint8)
+        mine[: len(content)] = torch.from_numpy(content.copy())
+        every = [torch.empty_like(mine) for _ in sizes]
+        self._peers.complete(distributed.all_gather(every, mine, async_op=True))
+        return [unpacked(bytes(each.numpy()[:size])) for each, size in zip(every, sizes, strict=True)]
 
 
 def _send(path: Path) -> None:

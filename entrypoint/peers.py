@@ -20,7 +20,7 @@ from entrypoint.cluster import Cluster
 from recordio.errors import PlatformError
 
 if TYPE_CHECKING:
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore, Work
 
 MEET_SECONDS = 15 * 60  # a peer's container may start that much later
 SILENCE_SECONDS = 30.0
@@ -70,13 +70,28 @@ class Peers:
             self._check()
         try:
             return call.result()
-        except RuntimeError as error:  # of a lost connection; soon it is known whose
-            since = time.monotonic()
-            while time.monotonic() - since < self._silence_seconds + 5 * BEAT_SECONDS:
-                self._check(error)
-                time.sleep(POLL_SECONDS)
-            hosts = ", ".join(self._cluster.hosts)
-            raise PlatformError(f"The host {self._cluster.host} lost a connection to one of: {hosts}") from error
+        except RuntimeError as error:
+            raise self._disconnected(error) from error
+
+    def complete(self, work: Work) -> None:
+        """As `wait`, for work that torch.distributed has under way, without a thread of its own."""
+        while True:
+            try:
+                work.wait(timedelta(seconds=POLL_SECONDS))
+                return
+            except RuntimeError as error:
+                if work.is_completed():
+                    raise self._disconnected(error) from error
+            self._check()
+
+    def _disconnected(self, error: RuntimeError) -> PlatformError:
+        """A connection was lost; soon it is known whose."""
+        since = time.monotonic()
+        while time.monotonic() - since < self._silence_seconds + 5 * BEAT_SECONDS:
+            self._check(error)
+            time.sleep(POLL_SECONDS)
+        hosts = ", ".join(self._cluster.hosts)
+        return PlatformError(f"The host {self._cluster.host} lost a connection to one of: {hosts}")
 
     def leave(self, error: BaseException | None = None) -> None:
         """Beat no more; the others learn of an error, unless it is that this host lost one of them."""

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,18 +17,20 @@ import numpy as np
 import algorithms
 from algorithms.artifacts.states import SavedState, artifact_name, write_state
 from algorithms.artifacts.whole import remove_partial, whole_files
-from algorithms.contract import Algorithm, GradientState, Model, State
+from algorithms.contract import Algorithm, Alone, GradientState, Model, State
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.numerics.device import CPU, best
 from entrypoint.ahead import batches_ahead
 from entrypoint.channels import DataChannel, configured_channels
 from entrypoint.checkpoints import EVERY_SECONDS, Checkpoints, Position
-from entrypoint.collective import joined, require_collective
+from entrypoint.collective import Collective, joined, require_collective
 from entrypoint.earlier import earlier_state
 from entrypoint.environment import Environment
 from entrypoint.peers import SILENCE_SECONDS
 from entrypoint.reports import Reads, Report, StartUp, peak_mebibytes
 from entrypoint.scoring import check_first_record, scored
+from entrypoint.steps import in_step
+from recordio.batch import Batch
 from recordio.errors import UserError
 
 SEED = 0  # the same job gives the same model
@@ -47,6 +49,7 @@ def train(environment: Environment, stopping: threading.Event, start_up: StartUp
     job = Job(environment, stopping, start_up)
     silence = environment.seconds("ONEPASS_SILENCE_SECONDS", SILENCE_SECONDS)
     with joined(job.environment.cluster(), stopping, silence) as collective:
+        job.collective = collective
         state, position = job.begin()
         job.learn(state, position)
         learned = Position(position.epoch, position.records + job.reads.records)
@@ -54,6 +57,8 @@ def train(environment: Environment, stopping: threading.Event, start_up: StartUp
         if others is not None:
             for other in others:
                 state.merge(job.restored(other))
+            if isinstance(state, GradientState):
+                state.pool = Alone()
             if any(position != Position() for position in (learned, *map(Position.of, others))):
                 job.finish(state)
             elif stopping.is_set():
@@ -77,6 +82,7 @@ class Job:
     report: Report = field(init=False)
     channels: dict[str, DataChannel] = field(init=False)
     checkpoints: Checkpoints = field(init=False)
+    collective: Collective = field(default_factory=Collective, init=False)
     reads: Reads = field(default_factory=Reads, init=False)
     setup_milliseconds: float = field(default=0.0, init=False)
 
@@ -102,24 +108,32 @@ class Job:
         log.info("Number of GPUs being used: %d", int(self.algorithm.gpu and best() is not CPU))
         self.start_up.phase("preflight")
 
+    @property
+    def in_step(self) -> bool:
+        """Whether hosts learn one model together, rather than each its own until they are merged."""
+        return self.algorithm.pooled and self.collective.hosts > 1
+
     def begin(self) -> tuple[State, Position]:
         """The state to go on from: a checkpoint's, an earlier model's, or an empty one."""
         since = time.time()
         position = Position()
-        saved = self.checkpoints.latest()
+        saved = self.checkpoints.latest_of_all(self.collective) if self.in_step else self.checkpoints.latest()
         if saved is not None:
             self._check_same_job(saved)
             state, position = self.restored(saved), Position.of(saved)
         else:
-            earlier = earlier_state(self.environment) if self.environment.cluster().leader else None
+            leader = self.environment.cluster().leader
+            earlier = earlier_state(self.environment) if leader or self.in_step else None
             if earlier is not None:
                 self._check_same_kind(earlier)
                 state = self.restored(earlier)
                 if isinstance(state, GradientState):
                     state.renew()
             else:
-                generator = np.random.default_rng((SEED, self.environment.cluster().rank))
+                generator = np.random.default_rng((SEED, 0 if self.in_step else self.environment.cluster().rank))
                 state = self.algorithm.create(self.hyperparameters, generator)
+        if isinstance(state, GradientState) and self.in_step:
+            state.pool = self.collective
         self.report.timer("initialize.time", since)
         self.report.metrics(self.reads.metrics(), since=since, Meta="init_train_data_iter")
         self.setup_milliseconds = (time.time() - self.report.started) * 1000
@@ -134,7 +148,7 @@ class Job:
                 return
             since = time.time()
             records = self._learn_pass(state, epoch, position.records)
-            if self.stopping.is_set() or not self._end_pass(state, epoch):
+            if self._stopped() or not self._end_pass(state, epoch):
                 return
             position = Position(epoch + 1)
             self.checkpoints.save_when_due(partial(self.saved, state, position), now=True)
@@ -155,11 +169,22 @@ class Job:
         total_bytes = channel.total_bytes
         seen, shown = 0, time.monotonic()
         ahead = batches_ahead(channel.batches(size), self.stopping)
-        try:
+
+        def new() -> Iterator[Batch]:
+            nonlocal seen
             for batch in ahead:
                 seen += len(batch)
-                if seen <= learned:
-                    continue
+                if seen > learned:
+                    yield batch
+
+        def save(*, now: bool) -> None:
+            self.checkpoints.save_when_due(partial(self.saved, state, Position(epoch, seen)), now=now)
+
+        batches = new()
+        if self.in_step:
+            batches = in_step(batches, self.collective, self.stopping, self.checkpoints.due, partial(save, now=True))
+        try:
+            for batch in batches:
                 if not self.reads.batches:
                     self.start_up.phase("first batch")
                 state.update(batch)
@@ -167,9 +192,8 @@ class Job:
                     self.start_up.phase("first update")
                     self.start_up.log()
                 self.reads.add(len(batch))
-                # A stop may be a spot interruption: the job then goes on from here, elsewhere.
-                here = Position(epoch, seen)
-                self.checkpoints.save_when_due(partial(self.saved, state, here), now=self.stopping.is_set())
+                if not self.in_step:  # a stop may be a spot interruption: the job then goes on from here, elsewhere
+                    save(now=self.stopping.is_set())
                 if total_bytes and time.monotonic() - shown > PROGRESS_SECONDS:
                     shown = time.monotonic()
                     self.report.progress((epoch + min(1, channel.size_bytes / total_bytes)) / epochs)
@@ -182,6 +206,12 @@ class Job:
             )
         return seen - min(seen, learned)
 
+    def _stopped(self) -> bool:
+        """Whether a stop came; hosts in step must agree on it."""
+        if self.in_step and self.collective.sums(np.array([self.stopping.is_set()], np.int64))[0].any():
+            self.stopping.set()
+        return self.stopping.is_set()
+
     def _end_pass(self, state: State, epoch: int) -> bool:
         """Let a gradient state look at the validation channel. False when a stop came before it had seen all."""
         if not isinstance(state, GradientState):
@@ -190,7 +220,7 @@ class Job:
         validation = None
         if channel := self.channels.get("validation"):
             validation = scored(state.held_out(), channel, self.stopping)
-            if validation is None:
+            if self._stopped() if self.in_step else validation is None:
                 return False
         ended = state.end_pass(validation)
         for index, values in enumerate(ended.candidates):

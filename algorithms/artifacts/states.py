@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from algorithms.artifacts.whole import whole_file
 from algorithms.contract import Arrays
@@ -81,6 +81,19 @@ def read_state(path: Path) -> SavedState:
         raise PlatformError(f"{path} can't be read: {error}") from error
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path.name!r} is not a state file of this project, or is cut short ({error})") from error
+
+
+def packed(arrays: Arrays, values: Mapping[str, Any]) -> bytes:
+    """A snapshot on its way to a peer; no file."""
+    text = json.dumps(dict(values)).encode()
+    ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    return len(text).to_bytes(8, "little") + text + save(ordered)
+
+
+def unpacked(content: bytes) -> tuple[Arrays, dict[str, Any]]:
+    """The other way round."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    return load(content[start:]), json.loads(content[8:start])
 
 
 def artifact_name(arrays: Arrays) -> str:

@@ -69,5 +69,6 @@ ALGORITHM = Algorithm(
     evaluate=evaluate,
     label_size=1,
     sparse=True,
+    pooled=True,
     reply_types=("application/json", "application/jsonlines", "application/x-recordio-protobuf"),
 )

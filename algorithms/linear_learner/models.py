@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.contract import Arrays
+from algorithms.contract import Arrays, Pool
 from algorithms.linear_learner.candidates import Candidate, rule, schedules
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.scale import Features, Scale, csr
 from algorithms.numerics.losses import weighed
 from algorithms.numerics.optimisers import Descent
+from algorithms.numerics.pooling import row_sums
 from algorithms.numerics.rows import touched
 from algorithms.numerics.threads import few_threads
 
@@ -28,6 +29,7 @@ class Models:
     weights   a row for each feature                    (features, candidates * outputs)
     bias      None for models without an intercept      (1, candidates * outputs)
     records   learned so far
+    largest   records of the largest batch of all hosts
     """
 
     def __init__(
@@ -48,13 +50,13 @@ class Models:
         self.weights = Descent(np.tile(first, len(chosen)), moves, of_weights)
         bias = np.full((1, columns), settings.init_bias, np.float32)
         self.bias = Descent(bias, moves, of_bias) if settings.use_bias else None
-        self.records = 0
+        self.records = self.largest = 0
         self._places = np.full(features, -1, np.int32) if scale.sparse else None
 
     def learn(
-        self, x: Features, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool
+        self, x: Features, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool, pool: Pool
     ) -> tuple[Matrix, Matrix | None]:
-        """One update of all models with one batch. Returns what they made of it before.
+        """One update of all models with one batch of each host. Returns what they made of this host's before.
 
         x         records as they came    (records, features)
         labels    scaled                  (records,)
@@ -65,10 +67,8 @@ class Models:
         self.records += len(labels)
         with few_threads(len(labels) * self.weights.kept.shape[2] * x.shape[1]):
             if self._places is not None:
-                return self._learn_sparse(self.scale.features(x), labels, weights, judged)
-            if self.scale.foldable:
-                return self._learn_folded(x, labels, weights, judged)
-            return self._learn_dense(self.scale.features(x), labels, weights, judged)
+                return self._learn_sparse(self.scale.features(x), labels, weights, judged, pool)
+            return self._learn_dense(x, labels, weights, judged, pool)
 
     def settle(self) -> None:
         """Bring all averages up to the last update."""
@@ -128,48 +128,44 @@ class Models:
         }
 
     def values(self) -> dict[str, Any]:
-        return {"records": self.records, "updates": self.weights.steps}
+        return {"records": self.records, "largest": self.largest, "updates": self.weights.steps}
 
     def restore(self, arrays: Arrays, values: dict[str, Any]) -> None:
         for name, array in self.arrays().items():
             array[...] = arrays[name]
-        self.records = values["records"]
+        self.records, self.largest = values["records"], values["largest"]
         for part in (self.weights, self.bias):
             if part is not None:
                 part.steps = values["updates"]
 
     def _learn_dense(
-        self, x: Matrix, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool
+        self, x: Matrix, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool, pool: Pool
     ) -> tuple[Matrix, Matrix | None]:
-        def margins(slot: int) -> Matrix:
-            return self._shaped(x @ np.ascontiguousarray(self.weights.kept[:, slot]), slot)  # strides don't reach BLAS
-
-        averages = margins(AVERAGE) if judged else None
-        losses, slopes, _ = self._move_bias(margins(WEIGHTS), labels, weights)
-        self.weights.step(x.T @ slopes)
-        return losses, averages
-
-    def _learn_folded(
-        self, x: Matrix, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool
-    ) -> tuple[Matrix, Matrix | None]:
-        """As `_learn_dense`, with x = (records - shift) * factor multiplied out: records are read, not copied."""
-        factor, shift = self.scale.factor[:, None], self.scale.shift
+        """Where it can be, x = (records - shift) * factor is multiplied out: records are read, not copied."""
+        folded = self.scale.foldable
+        factor, shift = self.scale.factor[:, None], self.scale.shift if folded else None
+        x = x if folded else self.scale.features(x)
 
         def margins(slot: int) -> Matrix:
-            scaled = self.weights.kept[:, slot] * factor
-            return self._shaped(x @ scaled, slot, None if shift is None else shift @ scaled)
+            near = self.weights.kept[:, slot]
+            near = near * factor if folded else np.ascontiguousarray(near)  # strides don't reach BLAS
+            return self._shaped(x @ near, slot, None if shift is None else shift @ near)
 
         averages = margins(AVERAGE) if judged else None
-        losses, slopes, totals = self._move_bias(margins(WEIGHTS), labels, weights)
-        gradient = x.T @ slopes
-        if shift is not None:
-            gradient -= np.outer(shift, totals)
-        gradient *= factor
-        self.weights.step(gradient)
+        losses, slopes, totals = self._slopes(margins(WEIGHTS), labels, weights)
+        count, totals, gradient = pool.sums(np.array([len(labels)], np.float32), totals, x.T @ slopes)
+        if part := self._part(count):
+            totals = self._move_bias(totals, part)
+            gradient *= part
+            if shift is not None:
+                gradient -= np.outer(shift, totals)
+            if folded:
+                gradient *= factor
+            self.weights.step(gradient)
         return losses, averages
 
     def _learn_sparse(
-        self, x: Features, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool
+        self, x: Features, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool, pool: Pool
     ) -> tuple[Matrix, Matrix | None]:
         """As `_learn_dense`, of the features that occur and no others."""
         assert self._places is not None
@@ -177,8 +173,16 @@ class Models:
         near = csr((x.data, places, x.indptr), (x.shape[0], len(rows)))
         margins = self._shaped(near @ self.weights.settled(rows), WEIGHTS)
         averages = self._shaped(near @ self.weights.kept[rows, AVERAGE], AVERAGE) if judged else None
-        losses, slopes, _ = self._move_bias(margins, labels, weights)
-        self.weights.step(np.ascontiguousarray(near.T @ slopes), rows)
+        losses, slopes, totals = self._slopes(margins, labels, weights)
+        count, totals = pool.sums(np.array([len(labels)], np.float32), totals)
+        if part := self._part(count):
+            self._move_bias(totals, part)
+            own, gradient = rows, np.ascontiguousarray(near.T @ slopes)
+            rows, gradient = row_sums(pool, own, gradient)
+            if rows is not own:
+                self.weights.settled(rows)
+            gradient *= part
+            self.weights.step(gradient, rows)
         return losses, averages
 
     def _shaped(self, products: Matrix, slot: int, less: Matrix | None = None) -> Matrix:
@@ -187,17 +191,28 @@ class Models:
         products += constant if less is None else constant - less
         return products.reshape(len(products), len(self.candidates), self.outputs)
 
-    def _move_bias(
+    def _slopes(
         self, margins: Matrix, labels: NDArray[np.float32], weights: NDArray[Any] | None
     ) -> tuple[Matrix, Matrix, Matrix]:
-        """Losses, slopes of the mean loss (records, columns), and their sums, along which the bias is moved."""
+        """Losses, slopes of them (records, columns), and the sums of those over records (columns,)."""
         losses, slopes = self.loss.slopes(margins, labels)
-        slopes = weighed(slopes, weights).reshape(len(labels), -1)
-        slopes *= np.float32(1 / len(labels))
-        totals: Matrix = np.ones(len(labels), np.float32) @ slopes
+        slopes = weighed(slopes, weights).reshape(len(labels), self.weights.kept.shape[2])
+        return losses, slopes, np.ones(len(labels), np.float32) @ slopes
+
+    def _part(self, count: Matrix) -> np.float32:
+        """What a record's slope counts for in a batch of `count`: as much as in the largest one, whose mean moves all.
+
+        Where hosts run out of records one after another, the last batches would move the models by their noise.
+        """
+        self.largest = max(self.largest, int(count[0]))
+        return np.float32(1 / self.largest) if count[0] else np.float32(0)
+
+    def _move_bias(self, totals: Matrix, part: np.float32) -> Matrix:
+        """One update along the mean slope, which is returned   (columns,)"""
+        means: Matrix = totals * part
         if self.bias is not None:
-            self.bias.step(totals[None])
-        return losses, slopes, totals
+            self.bias.step(means[None])
+        return means
 
 
 def _first_weights(settings: LinearLearnerHyperparameters, features: int, generator: np.random.Generator) -> Matrix:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.contract import Arrays
+from algorithms.contract import Arrays, Pool
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.passes import over, under
 from algorithms.linear_learner.scale import Features, Scale, csr
 from algorithms.numerics.scaling import Moments, Sizes
 from recordio.batch import Batch
+from recordio.errors import UserError
 
 SMALLEST = 1e-30  # of a deviation that can be divided by in single precision
 KEPT_VALUES = 1 << 25  # of features that wait: 128 MiB
@@ -65,14 +67,35 @@ class Preparation:
         values = sum(batch.features.size for batch in self.waiting)
         self.over = self.label.count >= self.settings.num_point_for_scaler or values >= KEPT_VALUES
 
-    def varies(self, features: Features) -> bool:
-        """Whether columns differ now that never did. From then on they count as others do."""
+    def nothing(self) -> Features:
+        """No records, in the form of all batches."""
+        assert self.columns is not None
+        return self.form(np.empty((0, self.columns.size), np.float32))
+
+    def agree(self, pool: Pool) -> int:
+        """Know what all hosts know; what waits stays. Returns the most batches that wait on any host.
+
+        Raises UserError when hosts saw other features, on all of them.
+        """
+        if pool.hosts == 1:
+            return len(self.waiting)
+        waiting, self.waiting = self.waiting, []
+        told = pool.gathered(self.arrays(), self.values() | {"waiting": 0, "batches": len(waiting)})
+        total, *others = (Preparation.restore(self.settings, *each) for each in told)
+        for other in others:
+            total.merge(other)
+        self.__dict__.update(vars(total) | {"waiting": waiting})
+        return max(int(values["batches"]) for _, values in told)
+
+    def varies(self, features: Features, pool: Pool) -> bool:
+        """Whether columns differ now, on any host, that never did. From then on they count as others do."""
         flat = np.flatnonzero(self.flat)
         if not len(flat):
             return False
         assert self.columns is not None
         assert isinstance(self.columns, Moments)
-        differ = (features[:, flat] != self.columns.means[flat].astype(np.float32)).any(axis=0)
+        found = (features[:, flat] != self.columns.means[flat].astype(np.float32)).any(axis=0)
+        differ = pool.sums(found.astype(np.float32))[0] > 0
         self.flat = self.flat.copy()
         self.flat[flat[differ]] = False
         return bool(differ.any())
@@ -118,10 +141,20 @@ class Preparation:
         return float(negatives / positives) if negatives and positives else 1.0
 
     def merge(self, other: Preparation) -> None:
-        """Add what another worker has seen; nothing may be waiting."""
+        """Add what another worker has seen; nothing may be waiting. Raises UserError for features of another kind."""
         assert not self.waiting and not other.waiting
-        assert self.columns is not None
-        self.columns.merge(other.columns)  # type: ignore[arg-type]  # both of one form, which the caller has checked
+        if other.columns is None:
+            return
+        if self.columns is None:
+            self.__dict__.update(copy.deepcopy(vars(other)))
+            return
+        if self.columns.size != other.columns.size:
+            raise UserError(
+                f"got {other.columns.size} features on one host, expected {self.columns.size} as on another"
+            )
+        if self.sparse != other.sparse:
+            raise UserError("got sparse records on one host and dense records on another, expected one kind on all")
+        self.columns.merge(other.columns)  # type: ignore[arg-type]  # of one form
         self.flat = self.flat & other.flat
         if isinstance(self.columns, Moments):
             self.flat &= self.columns.constant

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.contract import Arrays, Pass
+from algorithms.contract import Alone, Arrays, Pass, Pool
 from algorithms.linear_learner.candidates import Candidate, candidates
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.judging import evaluation, linear_model
@@ -27,6 +27,8 @@ from algorithms.numerics.stopping import Stopping
 from recordio.batch import Batch
 from recordio.errors import UserError
 
+NO_LABELS = np.empty(0, np.float32)
+
 log = logging.getLogger(__name__)
 
 
@@ -36,6 +38,7 @@ class LinearLearnerState:
     preparation   first records, kept until they have told how to scale all
     models, passing          None before the first update
     best          None before the end of the first pass
+    pool          with whom it learns in step
     validated     whether passes are compared on held-out records
     history       losses of each pass: {"train": of each candidate, "validation": likewise or None}
     """
@@ -43,6 +46,7 @@ class LinearLearnerState:
     def __init__(self, settings: LinearLearnerHyperparameters, generator: np.random.Generator) -> None:
         self.settings = settings
         self.generator = generator
+        self.pool: Pool = Alone()
         self.preparation = Preparation(settings)
         self.models: Models | None = None
         self.passing: Passing | None = None
@@ -64,16 +68,16 @@ class LinearLearnerState:
 
     def update(self, batch: Batch) -> None:
         """Raises UserError for records of another width than the first, and for labels that do not fit."""
-        if not len(batch):
+        if not len(batch) and self.pool.hosts == 1:
             return
-        labels = self._labels(batch)
-        self._check_width(batch.width)
-        features = self.preparation.form(batch.features)
+        labels = self._labels(batch) if len(batch) else NO_LABELS
+        self._check_width(batch)
         if self.models is not None:
-            self._learn(features, labels)
+            self._learn(self.preparation.form(batch.features) if len(batch) else self.preparation.nothing(), labels)
             return
-        self.preparation.add(features, labels)
-        if self.preparation.over:
+        if len(batch):
+            self.preparation.add(self.preparation.form(batch.features), labels)
+        if self.pool.sums(np.array([self.preparation.over], np.float32))[0].any():
             self._begin()
 
     def held_out(self) -> Evaluation:
@@ -98,8 +102,10 @@ class LinearLearnerState:
         self._complete()
         if self.models is None or self.passing is None:
             return Pass((), improved=False)
-        judged = self.passing.seen() if validation is None else validation
-        train = self.passing.losses
+        judged = self._pooled(self.passing.seen() if validation is None else validation)
+        validation = None if validation is None else judged
+        totals, records = self.pool.sums(self.passing.totals, np.array([self.passing.records], np.float64))
+        train = totals / records if records[0] else np.full(len(totals), np.nan)
         name = objective = f"{self.models.loss.objective}_objective"
         ranks = values = judged.losses()
         if validation is not None and self.settings.stops_by_criterion:
@@ -152,11 +158,18 @@ class LinearLearnerState:
         )
 
     def merge(self, other: LinearLearnerState) -> None:
-        """Mean of both by the records that each has learned. Raises UserError when they learned other features."""
+        """Mean of both by the records that each has learned. Raises UserError when they learned other features.
+
+        Hosts that learned in step have the same models, and need only count together what each has counted.
+        """
+        if self.pool.hosts > 1:
+            if self.passing is not None and other.passing is not None:
+                self.passing.merge(other.passing)
+            return
         if other.models is None and not other.preparation.waiting:
             return
         if self.models is None and not self.preparation.waiting:
-            mine = {"generator": self.generator, "settings": self.settings}
+            mine = {"generator": self.generator, "settings": self.settings, "pool": self.pool}
             self.__dict__.update(copy.deepcopy(other.__dict__) | mine)
             return
         other = copy.deepcopy(other)
@@ -165,7 +178,6 @@ class LinearLearnerState:
         models, others = self.models, other.models
         assert models is not None
         assert others is not None
-        _check_alike(self.preparation, other.preparation)
         self.preparation.merge(other.preparation)
         share = others.records / (models.records + others.records)
         scale = self.preparation.scale().opened()
@@ -219,6 +231,7 @@ class LinearLearnerState:
             return state
         earlier = tuple(Candidate(**facts) for facts in values["candidates"])
         state.models = state._models()
+        state.generator = thaw(values["generator"])  # first weights were drawn once more
         ours = state.models.arrays()
         if earlier == state.models.candidates and all(
             ours[name].shape == array.shape for name, array in under("models.", arrays).items()
@@ -239,23 +252,26 @@ class LinearLearnerState:
             )
         return labels_of(batch, self.settings.classes)
 
-    def _check_width(self, width: int) -> None:
-        settled = self.settings.feature_dim
+    def _check_width(self, batch: Batch) -> None:
+        settled, width = self.settings.feature_dim, batch.width
         first = self.preparation.columns
         expected = first.size if settled == "auto" and first is not None else settled
-        if expected not in ("auto", width):
+        if len(batch) and expected not in ("auto", width):
             why = "as the first record has" if settled == "auto" else "hyperparameter feature_dim"
             raise UserError(f"got {width} features, expected {expected} ({why})")
 
     def _complete(self) -> None:
         """The pass is over: learn what was kept, and bring averages up."""
-        if self.models is None and self.preparation.waiting:
+        if self.models is None and (self.preparation.waiting or self.pool.hosts > 1):
             self._begin()
         if self.models is not None:
             self.models.settle()
 
     def _begin(self) -> None:
         """Learn the first records, as if they had come now."""
+        batches = self.preparation.agree(self.pool)
+        if self.preparation.columns is None:
+            return
         self.preparation.over = True
         seen = self.preparation.counts
         if len(seen) and np.count_nonzero(seen) == 1:
@@ -267,9 +283,13 @@ class LinearLearnerState:
         self.models = self._models()
         self.passing = self._empty_pass()
         waiting, self.preparation.waiting = self.preparation.waiting, []
-        for batch in waiting:
-            assert batch.labels is not None
-            self._learn(batch.features, batch.labels)
+        for number in range(batches):
+            if number < len(waiting):
+                batch = waiting[number]
+                assert batch.labels is not None
+                self._learn(batch.features, batch.labels)
+            else:
+                self._learn(self.preparation.nothing(), NO_LABELS)
 
     def _open(self, scale: Scale) -> None:
         """Go on with a scale on which more columns count. Nothing was learned for those: their weights are 0."""
@@ -284,16 +304,20 @@ class LinearLearnerState:
         models, passing = self.models, self.passing
         assert models is not None
         assert passing is not None
-        if self.preparation.varies(features):
+        if self.preparation.varies(features, self.pool):
             self._open(self.preparation.scale())
         with np.errstate(all="ignore"):  # a candidate that diverges is not chosen
             weights = self._weights(labels)
             judges = None if self.validated else passing.judges(self._evaluation)
             losses, margins = models.learn(
-                features, models.scale.labels(labels), self._weights_learned(labels, weights), judges is not None
+                features,
+                models.scale.labels(labels),
+                self._weights_learned(labels, weights),
+                judges is not None,
+                self.pool,
             )
             passing.add(weighed(losses, weights))
-            if judges is not None and margins is not None:
+            if judges is not None and margins is not None and len(labels):
                 judges.update_margins(models.scale.predictions(margins), labels, weights)
 
     def _weights(self, labels: NDArray[np.float32]) -> NDArray[np.float32] | None:
@@ -323,6 +347,17 @@ class LinearLearnerState:
         assert self.models is not None
         return evaluation(self.settings, self.models.loss, len(self.models.candidates), scorer)
 
+    def _pooled(self, mine: Evaluation) -> Evaluation:
+        """What all hosts have scored."""
+        if self.pool.hosts == 1:
+            return mine
+        total = self._evaluation()
+        for arrays, _ in self.pool.gathered(mine.arrays(), {}):
+            each = self._evaluation()
+            each.restore(arrays)
+            total.merge(each)
+        return total
+
     def _empty_pass(self, expected: int = 0) -> Passing:
         assert self.models is not None
         totals = np.zeros(len(self.models.candidates))
@@ -350,12 +385,3 @@ class LinearLearnerState:
             if part is not None and f"models.{name}.kept" in arrays:
                 average = arrays[f"models.{name}.kept"][:, 1, columns]
                 part.kept[:, :2] = np.tile(average, len(self.models.candidates))[:, None]
-
-
-def _check_alike(one: Preparation, other: Preparation) -> None:
-    """Raises UserError when two workers saw features of different kinds."""
-    assert one.columns is not None and other.columns is not None
-    if one.columns.size != other.columns.size:
-        raise UserError(f"got {other.columns.size} features on one host, expected {one.columns.size} as on another")
-    if one.sparse != other.sparse:
-        raise UserError("got sparse records on one host and dense records on another, expected one kind on all")

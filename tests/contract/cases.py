@@ -60,8 +60,9 @@ def two_sides(count: int, seed: int) -> Records:
 CASES = [
     # Other merges see other working centres; on separated clusters the objective hardly notices.
     Case("kmeans", {"k": "10", "feature_dim": "6", "mini_batch_size": "300"}, blobs, merge_tolerance=0.01),
-    # Hosts that learn apart and are averaged take fewer steps than one that learns all, and report how they began:
-    # 0.08 to 0.11 were measured with 700 to 2,000 records a host.
+    # Hosts learn batches of all of them at once, so they take fewer steps than one that learns all, and report how they
+    # began: 0.07 to 0.13 were measured with 700 to 2,000 records a host. What the hosts learn is compared to the
+    # last digits in tests/unit/algorithms/test_linear_pool.py, and after some passes in tests/quality.
     Case(
         "linear-learner",
         {

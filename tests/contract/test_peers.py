@@ -12,27 +12,37 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.cases import CASES
+from tests.contract.cases import CASES, Case
 from tests.contract.jobs import RECORDIO, Feeder, Job, record_bytes, wait_for
 from tests.contract.test_training import free_port
 
 pytest.importorskip("torch", reason="several hosts need the extra torch")
 
-CASE = CASES[0]
+# One that learns apart, and one that learns in step.
+KINDS = [next(case for case in CASES if case.algorithm.pooled is pooled) for pooled in (False, True)]
 HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 SILENCE = "2"  # seconds
 
 
 class Host:
-    """One of the hosts of a job whose stream does not end by itself."""
+    """One of the hosts of a job; its stream does not end by itself, unless there are files."""
 
-    def __init__(self, base: Path, name: str, port: int) -> None:
-        self.job = Job(base / name, CASE)
+    def __init__(self, case: Case, base: Path, name: str, port: int, files: dict[str, bytes] | None = None) -> None:
+        self.job = Job(base / name, case)
         self.job.config("resourceconfig", {"current_host": name, "hosts": HOSTS, "network_interface_name": "lo"})
-        self.job.channels(train={"TrainingInputMode": "Pipe", "ContentType": RECORDIO})
-        Feeder(self.job, "train", [repeat(record_bytes(CASE.records(500, 1)))])
+        mode = "Pipe" if files is None else "File"
+        self.job.channels(train={"TrainingInputMode": mode, "ContentType": RECORDIO})
+        if files is None:
+            Feeder(self.job, "train", [repeat(record_bytes(case.records(500, 1)))])
+        else:
+            self.job.files("train", files)
+            self.job.config("checkpointconfig", {"LocalPath": "/opt/ml/checkpoints"})
+            self.job.configure(epochs="40")
         self.log = base / f"{name}.log"
-        self.process = self._started(ONEPASS_PORT=str(port), ONEPASS_SILENCE_SECONDS=SILENCE)
+        self.log.unlink(missing_ok=True)
+        self.process = self._started(
+            ONEPASS_PORT=str(port), ONEPASS_SILENCE_SECONDS=SILENCE, ONEPASS_CHECKPOINT_SECONDS="0"
+        )
 
     def _started(self, **variables: str) -> subprocess.Popen[str]:
         started = self.job.start(**variables)
@@ -48,14 +58,24 @@ class Host:
         threading.Thread(target=copy, daemon=True).start()
         return started
 
+    def checkpoints(self) -> list[Path]:
+        return sorted((self.job.base / "checkpoints").glob("checkpoint_*[0-9]"))
+
+    def checkpoint(self) -> int:
+        """Number of the newest; -1 before the first."""
+        return int(self.checkpoints()[-1].name.rpartition("-")[2]) if self.checkpoints() else -1
+
     def says(self, words: str) -> bool:
         return self.log.is_file() and words in self.log.read_text()
 
 
 @contextlib.contextmanager
-def running(base: Path, names: list[str]) -> Iterator[dict[str, Host]]:
+def running(
+    case: Case, base: Path, names: list[str], files: list[dict[str, bytes]] | None = None
+) -> Iterator[dict[str, Host]]:
     port = free_port()
-    hosts = {name: Host(base, name, port) for name in names}
+    given = [None] * len(names) if files is None else files
+    hosts = {name: Host(case, base, name, port, some) for name, some in zip(names, given, strict=True)}
     try:
         yield hosts
     finally:
@@ -64,10 +84,16 @@ def running(base: Path, names: list[str]) -> Iterator[dict[str, Host]]:
             host.process.wait()
 
 
+@pytest.fixture(params=KINDS, ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.param
+    return found
+
+
 @pytest.mark.parametrize("victim", HOSTS[:2], ids=["leader", "other"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_host_ends_the_job_and_is_named(tmp_path: Path, victim: str, how: signal.Signals) -> None:
-    with running(tmp_path, HOSTS) as hosts:
+def test_a_lost_host_ends_the_job_and_is_named(tmp_path: Path, case: Case, victim: str, how: signal.Signals) -> None:
+    with running(case, tmp_path, HOSTS) as hosts:
         for host in hosts.values():
             wait_for(lambda host=host: host.says("to the first update"), "the first update")  # type: ignore[misc]
         hosts[victim].process.send_signal(how)
@@ -80,21 +106,48 @@ def test_a_lost_host_ends_the_job_and_is_named(tmp_path: Path, victim: str, how:
             assert host.job.model_files == {}
 
 
-def test_a_stop_of_one_host_stops_all_and_keeps_the_model(tmp_path: Path) -> None:
-    with running(tmp_path, HOSTS) as hosts:
+def test_a_stop_of_one_host_stops_all_and_keeps_the_model(tmp_path: Path, case: Case) -> None:
+    with running(case, tmp_path, HOSTS) as hosts:
         for host in hosts.values():
             wait_for(lambda host=host: host.says("to the first update"), "the first update")  # type: ignore[misc]
         hosts[HOSTS[2]].process.send_signal(signal.SIGTERM)
         for host in hosts.values():
             assert host.process.wait(60) == 0, host.log.read_text()
-        assert f"The host {HOSTS[2]} stops" in hosts[HOSTS[0]].log.read_text()
+        assert hosts[HOSTS[0]].says("host stops: finishing") or hosts[HOSTS[0]].says(
+            f"host {HOSTS[2]} stops: finishing"
+        )
         assert f"model_{HOSTS[0]}" in hosts[HOSTS[0]].job.model_files
 
 
 def test_a_host_that_waits_for_others_hears_a_stop(tmp_path: Path) -> None:
-    with running(tmp_path, HOSTS[:1]) as hosts:
+    with running(KINDS[0], tmp_path, HOSTS[:1]) as hosts:
         host = hosts[HOSTS[0]]
         wait_for(lambda: host.says("Final configuration"), "the settings")
         host.process.send_signal(signal.SIGTERM)
         assert host.process.wait(60) == 0, host.log.read_text()
         assert host.says("Stopped before the first record")
+
+
+def test_hosts_that_were_killed_go_on_from_the_same_step(tmp_path: Path) -> None:
+    """Of hosts in step; those that learn apart go on each by itself."""
+    case = KINDS[1]
+    shards = [record_bytes(case.records(size, seed)) for seed, size in enumerate((2000, 1100, 40))]
+    files = [{"a.pbr": shard} for shard in shards]
+    with running(case, tmp_path / "whole", HOSTS, files) as hosts:
+        for host in hosts.values():
+            assert host.process.wait(60) == 0, host.log.read_text()
+        expected = hosts[HOSTS[0]].job.model_files
+    with running(case, tmp_path / "cut", HOSTS, files) as hosts:
+        wait_for(lambda: hosts[HOSTS[1]].checkpoint() > 3, "some checkpoints")
+        for host in hosts.values():
+            host.process.kill()
+        for host in hosts.values():
+            host.process.wait()
+        # One died before it had written what the others have.
+        hosts[HOSTS[1]].checkpoints()[-1].unlink()
+    with running(case, tmp_path / "cut", HOSTS, files) as hosts:
+        for host in hosts.values():
+            assert host.process.wait(60) == 0, host.log.read_text()
+            assert host.says("Resuming from checkpoint")
+        found = hosts[HOSTS[0]].job.model_files
+    assert found == expected

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression, QuantileRegressor, Ridge, SGDClassifier
 
+from algorithms.contract import Alone, Pool
 from algorithms.linear_learner import ALGORITHM
 from algorithms.linear_learner.model import LinearModel
 from recordio.batch import Batch
@@ -23,13 +24,16 @@ BY_LOSS = {"predictor_type": "binary_classifier", "binary_classifier_model_selec
 Data = tuple[np.ndarray, np.ndarray]
 
 
-def ours(train: Data, held: Data | None, given: dict[str, str], seed: int = 0) -> LinearModel:
-    """As the loop does it, with the held-out records as the validation channel."""
+def ours(
+    train: Data, held: Data | None, given: dict[str, str], seed: int = 0, pool: Pool | None = None, steps: int = 0
+) -> LinearModel:
+    """As the loop does it, with the held-out records as the validation channel; a host in a pool takes more steps."""
     settings = ALGORITHM.hyperparameters.from_strings(given)
     state = ALGORITHM.create(settings, np.random.default_rng(seed))
+    state.pool = pool or Alone()
     (x, y), size = train, settings.mini_batch_size
     for _ in range(settings.epochs):
-        for start in range(0, x.shape[0], size):
+        for start in range(0, max(x.shape[0], steps * size), size):
             state.update(Batch(x[start : start + size], y[start : start + size]))
         evaluation = None
         if held is not None:
@@ -38,6 +42,7 @@ def ours(train: Data, held: Data | None, given: dict[str, str], seed: int = 0) -
         state.end_pass(evaluation)
         if state.done:
             break
+    state.pool = Alone()
     model = state.finalise()
     assert isinstance(model, LinearModel)
     return model

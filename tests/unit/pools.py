@@ -1,0 +1,63 @@
+"""Hosts in step as threads of one process: what the collective does over the network, done in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.contract import Arrays
+
+PATIENCE_SECONDS = 60
+
+Result = TypeVar("Result")
+
+
+class Hosts:
+    """The meeting place of some hosts."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.barrier = threading.Barrier(count, timeout=PATIENCE_SECONDS)
+        self.given: list[Any] = [None] * count
+
+    def run(self, action: Callable[[Seat, int], Result]) -> list[Result]:
+        """What the action gives on each host, with its seat and its rank."""
+
+        def one(rank: int) -> Result:
+            try:
+                return action(Seat(self, rank), rank)
+            except BaseException:
+                self.barrier.abort()
+                raise
+
+        with ThreadPoolExecutor(self.count) as threads:
+            return list(threads.map(one, range(self.count)))
+
+
+class Seat:
+    """The pool as one of the hosts has it."""
+
+    def __init__(self, at: Hosts, rank: int) -> None:
+        self.hosts = at.count
+        self._at = at
+        self._rank = rank
+
+    def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        every = self._exchanged([array.copy() for array in arrays])
+        return tuple(np.sum(parts, axis=0, dtype=parts[0].dtype) for parts in zip(*every, strict=True))
+
+    def gathered(self, arrays: Arrays, values: Mapping[str, Any]) -> list[tuple[Arrays, dict[str, Any]]]:
+        given = {name: np.array(array) for name, array in arrays.items()}, dict(values)
+        return [({**arrays}, {**values}) for arrays, values in self._exchanged(given)]
+
+    def _exchanged(self, given: Any) -> Sequence[Any]:
+        self._at.given[self._rank] = given
+        self._at.barrier.wait()
+        every = list(self._at.given)
+        self._at.barrier.wait()  # nobody gives anew before all have taken
+        return every

@@ -142,7 +142,7 @@ class GradientState(State, Protocol):
 class Metric:
     """A score that training prints and tuning jobs read.
 
-    mark        `loss` is better when smaller, `score` when larger
+    mark        `loss` is better when smaller, `score` when larger, unless it is `falling`
     printed     regular expression of the name in log lines, where that is another
     every_pass  channels of which tuning jobs read each epoch's value rather than the last
     """
@@ -153,6 +153,12 @@ class Metric:
     channels: tuple[str, ...] = ("train", "test")
     printed: str = ""
     every_pass: tuple[str, ...] = ()
+    falling: bool = False
+
+    @property
+    def smaller(self) -> bool:
+        """Whether it is better when smaller."""
+        return self.mark == "loss" or self.falling
 
     def regex(self, channel: str) -> str:
         """Finds the value in a log line, as its one group."""

@@ -31,7 +31,7 @@ def markdown(algorithm: Algorithm) -> str:
     lines += ["", "| Metric | Better when | Definition |", "|---|---|---|"]
     for metric in algorithm.metrics:
         names = ", ".join(f"`{channel}:{metric.name}`" for channel in metric.channels)
-        lines.append(f"| {names} | {'smaller' if metric.mark == 'loss' else 'larger'} | {metric.definition} |")
+        lines.append(f"| {names} | {'smaller' if metric.smaller else 'larger'} | {metric.definition} |")
     return "\n".join(lines) + "\n"
 
 
@@ -59,7 +59,7 @@ def create_algorithm(algorithm: Algorithm, image: str) -> dict[str, Any]:
             "TrainingChannels": channels,
             "SupportedTuningJobObjectiveMetrics": [
                 {
-                    "Type": "Minimize" if metric.mark == "loss" else "Maximize",
+                    "Type": "Minimize" if metric.smaller else "Maximize",
                     "MetricName": f"{channel}:{metric.name}",
                 }
                 for metric in algorithm.metrics

@@ -92,6 +92,10 @@ class Report:
         when = "" if epoch is None else f"epoch={epoch}, "
         log.info("#quality_metric: host=%s, %s%s %s <%s>=%s", self.host, when, channel, name, mark, value)
 
+    def score(self, channel: str, name: str, value: float) -> None:
+        """A final score, as a tuple."""
+        log.info("#%s_score (%s) : (%r, %s)", channel, self.host, name, value)
+
     def criterion(self, name: str, value: float, epoch: int) -> None:
         """What early stopping looked at."""
         log.info(

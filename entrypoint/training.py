@@ -145,6 +145,7 @@ class Job:
         for epoch in range(position.epoch, epochs):
             if isinstance(state, GradientState) and state.done:
                 log.info("Early stop condition met. Stopping training.")
+                self.report.progress(1)
                 return
             since = time.time()
             records = self._learn_pass(state, epoch, position.records)
@@ -253,6 +254,8 @@ class Job:
             log.info("Stopped early: the scores of a part of the test channel are left out.")
 
     def _scores(self, channel: str, scores: Mapping[str, float]) -> None:
+        for name, value in scores.items():
+            self.report.score(channel, name, value)
         for name, value in scores.items():
             self._quality(channel, name, value)
 

@@ -62,6 +62,13 @@ ALGORITHM = Algorithm(
         _metric("macro_precision", "score", "Mean precision of the classes."),
         _metric("macro_f_beta", "score", "Mean F-beta of the classes.", r"macro_f_\S+"),
         _metric("multiclass_balanced_accuracy", "score", "Mean recall of the classes that have records."),
+        Metric(
+            "multiclass_log_loss",
+            "score",
+            "Mean of -log of the true class's probability; records count alike.",
+            channels=("validation", "test"),
+            falling=True,
+        ),
     ),
     create=_create,
     restore=LinearLearnerState.restore,

@@ -128,7 +128,8 @@ class TwoClasses:
 class ManyClasses(_Sums):
     """Multiclass: records by class, and the rank of the true class, from 1; equal margins go to the first class.
 
-    Scores over classes are means over those that came up, as label or as prediction.
+    Scores over classes are means over those that came up, as label or as prediction. All others are means over records,
+    also the log loss, where the objective weighs classes.
     """
 
     def __init__(self, candidates: int, classes: int, top: int, beta: float) -> None:
@@ -139,6 +140,7 @@ class ManyClasses(_Sums):
             right=np.zeros(shape, np.int64),
             top=np.zeros(candidates, np.int64),
             gain=np.zeros(candidates),
+            surprise=np.zeros(candidates),
         )
         self.top = top
         self.beta = beta
@@ -150,6 +152,8 @@ class ManyClasses(_Sums):
         own = np.take_along_axis(margins, classes[:, None, None], axis=2)
         ranks = 1 + (margins > own).sum(axis=2)
         ranks += ((margins == own) & (np.arange(outputs) < classes[:, None, None])).sum(axis=2)
+        highest = margins.max(axis=2, keepdims=True)
+        surprise = np.log(np.exp(margins - highest).sum(axis=2)) + (highest - own)[:, :, 0]
         columns = np.broadcast_to(np.arange(candidates), ranks.shape)
         rows = np.broadcast_to(classes[:, None], ranks.shape)
         np.add.at(self.sums["predicted"], (columns, margins.argmax(axis=2)), 1)
@@ -157,9 +161,10 @@ class ManyClasses(_Sums):
         self.sums["actual"] += np.bincount(classes, minlength=outputs)
         self.sums["top"] += (ranks <= self.top).sum(axis=0)
         self.sums["gain"] += (1 / np.log2(ranks + 1)).sum(axis=0)
+        self.sums["surprise"] += surprise.sum(axis=0, dtype=np.float64)
 
     def scores(self, candidate: int, _: float, /) -> dict[str, float]:
-        actual, predicted, right, top, gain = (values[candidate] for values in self.sums.values())
+        actual, predicted, right, top, gain, surprise = (values[candidate] for values in self.sums.values())
         records = actual.sum()
         seen = (actual > 0) | (predicted > 0)
         square = self.beta**2
@@ -175,5 +180,6 @@ class ManyClasses(_Sums):
             "macro_precision": precision.sum() / max(len(precision), 1),
             f"macro_f_{self.beta:.3f}": f.sum() / max(len(f), 1),
             "multiclass_balanced_accuracy": balanced.sum() / max(len(balanced), 1),
+            "multiclass_log_loss": surprise / max(records, 1),
         }
         return {name: float(value) if records else np.nan for name, value in values.items()}

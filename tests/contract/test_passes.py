@@ -45,7 +45,8 @@ def test_training_stops_when_passes_gain_nothing(case: Case, tmp_path: Path) -> 
     assert code == 0, output
     # The second and third pass gain less than nine tenths: more than one in a row.
     assert passes(output) == ["0", "1", "2"]
-    assert "Early stop condition met. Stopping training." in output
+    stopped = output.partition("Early stop condition met. Stopping training.")[2]
+    assert "#progress_metric: host=algo-1, completed 100 % of epochs" in stopped
     assert "model_algo-1" in job.model_files
 
 

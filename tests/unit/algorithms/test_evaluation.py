@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.special import softmax
 from sklearn import metrics
 
 from algorithms.numerics.calibration import Criterion, Histogram
@@ -95,6 +96,7 @@ def test_many_classes(classes: int, records: int) -> None:
                 "multiclass_balanced_accuracy": metrics.recall_score(
                     labels, taken, average="macro", labels=np.unique(labels)
                 ),
+                "multiclass_log_loss": metrics.log_loss(labels, softmax(mine, axis=1), labels=range(classes)),
             }
         )
 

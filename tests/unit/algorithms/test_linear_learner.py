@@ -188,6 +188,8 @@ def test_the_declaration() -> None:
     assert "text/csv" not in ALGORITHM.reply_types
     for printed in ("mse_objective", "binary_f_1.000", "macro_f_0.500", "multiclass_top_k_accuracy_3", "rmse"):
         assert ALGORITHM.metric(printed) is not None
+    smaller = {metric.name for metric in ALGORITHM.metrics if metric.smaller}
+    assert smaller == {"objective_loss", "mse", "rmse", "absolute_loss", "multiclass_log_loss"}
 
 
 def test_labels_of_one_class_are_suspected(caplog: pytest.LogCaptureFixture) -> None:

@@ -82,6 +82,7 @@ def test_timers_are_milliseconds(capsys: pytest.CaptureFixture[str]) -> None:
             250,
         ),
         (r"train throughput=(\S+) records/second", lambda: REPORT.throughput(0, 0), 0),
+        (r"#test_score \(algo-1\) : \('accuracy', (\S+)\)", lambda: REPORT.score("test", "accuracy", 0.922), 0.922),
     ],
 )
 def test_lines_for_the_platforms_expressions(

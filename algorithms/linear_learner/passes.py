@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +50,7 @@ class Passing:
         self.records += len(losses)
         self.totals += np.ones(len(losses), losses.dtype) @ losses
 
-    def judges(self, empty: Callable[[], Evaluation]) -> Evaluation | None:
+    def judges(self) -> Evaluation | None:
         """Which evaluation is to have the next batch, if any."""
         wanted = self.records < IN_FULL or self.batches % ONE_IN == 0
         if self.expected > 2 * IN_FULL:
@@ -59,7 +58,8 @@ class Passing:
         if self.expected:
             return self.early if wanted else None
         if self.records >= self.turn:
-            self.early, self.late, self.turn = self.late, empty(), 2 * self.turn
+            self.early, self.late, self.turn = self.late, self.early, 2 * self.turn
+            self.late.clear()
         return (self.late if self.records >= self.turn // 2 else self.early) if wanted else None
 
     def seen(self) -> Evaluation:
@@ -79,7 +79,7 @@ class Passing:
             "totals": self.totals.copy(),
             "counts": np.array([self.records, self.batches, self.turn, self.expected]),
         }
-        late = self.late.arrays() if self.late.counts.any() else {}  # histograms are large
+        late = self.late.arrays() if self.turn > FIRST_TURN or self.late.counts.any() else {}  # histograms are large
         return sums | over("early.", self.early.arrays()) | over("late.", late)
 
     def restore(self, arrays: Arrays) -> None:

@@ -308,7 +308,7 @@ class LinearLearnerState:
             self._open(self.preparation.scale())
         with np.errstate(all="ignore"):  # a candidate that diverges is not chosen
             weights = self._weights(labels)
-            judges = None if self.validated else passing.judges(self._evaluation)
+            judges = None if self.validated else passing.judges()
             losses, margins = models.learn(
                 features,
                 models.scale.labels(labels),

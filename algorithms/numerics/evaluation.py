@@ -96,6 +96,11 @@ class Evaluation:
         self.totals += other.totals
         self.tally.merge(other.tally)
 
+    def clear(self) -> None:
+        """Forget all records."""
+        self.counts[:], self.totals[:] = 0, 0
+        self.tally.clear()
+
     def keep(self, better: NDArray[np.bool_], other: Evaluation) -> None:
         """Take these candidates from another evaluation."""
         self.counts[better], self.totals[better] = other.counts[better], other.totals[better]

@@ -23,6 +23,8 @@ class Tally(Protocol):
 
     def merge(self, other: Any) -> None: ...
 
+    def clear(self) -> None: ...
+
     def keep(self, better: NDArray[np.bool_], other: Any) -> None: ...
 
     def arrays(self) -> Arrays: ...
@@ -47,6 +49,10 @@ class _Sums:
     def merge(self, other: _Sums) -> None:
         for name, values in other.sums.items():
             self.sums[name] += values
+
+    def clear(self) -> None:
+        for values in self.sums.values():
+            values[:] = 0
 
     def keep(self, better: NDArray[np.bool_], other: _Sums) -> None:
         for name, values in other.sums.items():
@@ -101,6 +107,10 @@ class TwoClasses:
 
     def merge(self, other: TwoClasses) -> None:
         self.histogram.merge(other.histogram)
+
+    def clear(self) -> None:
+        """Bins stay as wide as they are: margins of the same models will need them."""
+        self.histogram.counts[:] = 0
 
     def keep(self, better: NDArray[np.bool_], other: TwoClasses) -> None:
         self.histogram.keep(better, other.histogram)

@@ -129,6 +129,19 @@ def kinds(candidates: int) -> list[Evaluation]:
 
 
 @pytest.mark.parametrize("kind", range(3))
+def test_cleared_sums_begin_anew(kind: int) -> None:
+    rng = np.random.default_rng(4)
+    margins, labels = rng.integers(-9, 9, (80, 4, 3)) / 4, rng.integers(0, 2, 80).astype(np.float32)
+    cleared = seen(kinds(4)[kind], margins[:50], labels[:50])
+    cleared.clear()
+    assert np.isnan(cleared.losses()).all()
+    fresh = seen(kinds(4)[kind], margins[50:], labels[50:])
+    seen(cleared, margins[50:], labels[50:])
+    for candidate in range(4):
+        assert cleared.scores(candidate, 0.0) == fresh.scores(candidate, 0.0)
+
+
+@pytest.mark.parametrize("kind", range(3))
 def test_merging_saving_and_keeping(kind: int) -> None:
     rng = np.random.default_rng(3)
     margins, labels = rng.normal(size=(90, 4, 3)), rng.integers(0, 2, 90).astype(np.float32)

@@ -55,20 +55,23 @@ class Models:
 
     def learn(
         self, x: Features, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool, pool: Pool
-    ) -> tuple[Matrix, Matrix | None]:
+    ) -> tuple[Matrix, Matrix | None, int]:
         """One update of all models with one batch of each host. Returns what they made of this host's before.
 
         x         records as they came    (records, features)
         labels    scaled                  (records,)
         weights   of the records          (records,) or (records, candidates)
         judged    whether margins by the averages are wanted too
-        returns   losses without weights (records, candidates), and those margins (records, candidates, outputs)
+        returns   losses without weights (records, candidates), those margins (records, candidates, outputs), and how
+                  many records all hosts had
         """
-        self.records += len(labels)
         with few_threads(len(labels) * self.weights.kept.shape[2] * x.shape[1]):
             if self._places is not None:
-                return self._learn_sparse(self.scale.features(x), labels, weights, judged, pool)
-            return self._learn_dense(x, labels, weights, judged, pool)
+                losses, margins, count = self._learn_sparse(self.scale.features(x), labels, weights, judged, pool)
+            else:
+                losses, margins, count = self._learn_dense(x, labels, weights, judged, pool)
+        self.records += int(count[0])
+        return losses, margins, int(count[0])
 
     def settle(self) -> None:
         """Bring all averages up to the last update."""
@@ -140,7 +143,7 @@ class Models:
 
     def _learn_dense(
         self, x: Matrix, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool, pool: Pool
-    ) -> tuple[Matrix, Matrix | None]:
+    ) -> tuple[Matrix, Matrix | None, Matrix]:
         """Where it can be, x = (records - shift) * factor is multiplied out: records are read, not copied."""
         folded = self.scale.foldable
         factor, shift = self.scale.factor[:, None], self.scale.shift if folded else None
@@ -162,11 +165,11 @@ class Models:
             if folded:
                 gradient *= factor
             self.weights.step(gradient)
-        return losses, averages
+        return losses, averages, count
 
     def _learn_sparse(
         self, x: Features, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool, pool: Pool
-    ) -> tuple[Matrix, Matrix | None]:
+    ) -> tuple[Matrix, Matrix | None, Matrix]:
         """As `_learn_dense`, of the features that occur and no others."""
         assert self._places is not None
         rows, places = touched(x.indices, self._places)
@@ -183,7 +186,7 @@ class Models:
                 self.weights.settled(rows)
             gradient *= part
             self.weights.step(gradient, rows)
-        return losses, averages
+        return losses, averages, count
 
     def _shaped(self, products: Matrix, slot: int, less: Matrix | None = None) -> Matrix:
         """Margins from products of records and weights   (records, candidates, outputs)"""

@@ -28,14 +28,17 @@ class Passing:
 
     early, late   scores of averaged models in label units, before and since the last `turn`
     totals        sums of losses as the models were moved by them, of scaled labels   (candidates,)
-    turn          records after which early scores are given up for late ones; it doubles each time
-    expected      records of the pass before; 0 if there was none
+    records       of this host
+    everyone      records of all hosts that learn in step
+    turn          of `everyone`, after which early scores are given up for late ones; it doubles each time
+    expected      of `everyone` in the pass before; 0 if there was none
     """
 
     early: Evaluation
     late: Evaluation
     totals: NDArray[np.float64]
     records: int = 0
+    everyone: int = 0
     batches: int = 0
     turn: int = FIRST_TURN
     expected: int = 0
@@ -44,23 +47,24 @@ class Passing:
     def losses(self) -> NDArray[np.float64]:
         return self.totals / self.records if self.records else np.full(len(self.totals), np.nan)
 
-    def add(self, losses: NDArray[Any]) -> None:
-        """losses   (records, candidates)"""
+    def add(self, losses: NDArray[Any], everyone: int) -> None:
+        """Losses of this host, (records, candidates), and how many records all had."""
         self.batches += 1
         self.records += len(losses)
+        self.everyone += everyone
         self.totals += np.ones(len(losses), losses.dtype) @ losses
 
     def judges(self) -> Evaluation | None:
         """Which evaluation is to have the next batch, if any."""
-        wanted = self.records < IN_FULL or self.batches % ONE_IN == 0
+        wanted = self.everyone < IN_FULL or self.batches % ONE_IN == 0
         if self.expected > 2 * IN_FULL:
-            return self.late if self.records >= self.expected // 2 and self.batches % ONE_IN == 0 else None
+            return self.late if self.everyone >= self.expected // 2 and self.batches % ONE_IN == 0 else None
         if self.expected:
             return self.early if wanted else None
-        if self.records >= self.turn:
+        if self.everyone >= self.turn:
             self.early, self.late, self.turn = self.late, self.early, 2 * self.turn
             self.late.clear()
-        return (self.late if self.records >= self.turn // 2 else self.early) if wanted else None
+        return (self.late if self.everyone >= self.turn // 2 else self.early) if wanted else None
 
     def seen(self) -> Evaluation:
         """Scores of the pass, which is over."""
@@ -72,19 +76,20 @@ class Passing:
         self.late.merge(other.late)
         self.totals += other.totals
         self.records += other.records
+        self.everyone = max(self.everyone, other.everyone)
         self.batches += other.batches
 
     def arrays(self) -> Arrays:
         sums = {
             "totals": self.totals.copy(),
-            "counts": np.array([self.records, self.batches, self.turn, self.expected]),
+            "counts": np.array([self.records, self.everyone, self.batches, self.turn, self.expected]),
         }
         late = self.late.arrays() if self.turn > FIRST_TURN or self.late.counts.any() else {}  # histograms are large
         return sums | over("early.", self.early.arrays()) | over("late.", late)
 
     def restore(self, arrays: Arrays) -> None:
         self.totals = arrays["totals"].copy()
-        self.records, self.batches, self.turn, self.expected = arrays["counts"].tolist()
+        self.records, self.everyone, self.batches, self.turn, self.expected = arrays["counts"].tolist()
         self.early.restore(under("early.", arrays))
         if late := under("late.", arrays):
             self.late.restore(late)

@@ -120,7 +120,7 @@ class LinearLearnerState:
             self.best.update(found)
         held = None if validation is None else validation.losses()
         self.history.append({"train": train.tolist(), "validation": None if held is None else held.tolist()})
-        self.passing = self._empty_pass(expected=self.passing.records)
+        self.passing = self._empty_pass(expected=self.passing.everyone)
         channels = {"train": train} | ({} if held is None else {"validation": held})
         return Pass(
             qualities=tuple((channel, objective, float(each[0])) for channel, each in channels.items()),
@@ -309,14 +309,14 @@ class LinearLearnerState:
         with np.errstate(all="ignore"):  # a candidate that diverges is not chosen
             weights = self._weights(labels)
             judges = None if self.validated else passing.judges()
-            losses, margins = models.learn(
+            losses, margins, everyone = models.learn(
                 features,
                 models.scale.labels(labels),
                 self._weights_learned(labels, weights),
                 judges is not None,
                 self.pool,
             )
-            passing.add(weighed(losses, weights))
+            passing.add(weighed(losses, weights), everyone)
             if judges is not None and margins is not None and len(labels):
                 judges.update_margins(models.scale.predictions(margins), labels, weights)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,11 +27,18 @@ MEET_SECONDS = 15 * 60  # a peer's container may start that much later
 SILENCE_SECONDS = 30.0
 BEAT_SECONDS = 1.0
 POLL_SECONDS = 0.1
-IN_THE_NETWORK = "in-the-network"  # name of threads that only the network can let go
+THREAD = "in-the-network"  # name of those that only the network can let go
 
 Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
+
+
+def in_the_network() -> bool:
+    """Whether something of this process still waits for peers, of torch.distributed or of ours."""
+    distributed = sys.modules.get("torch.distributed")
+    joined = distributed is not None and distributed.is_initialized()
+    return joined or any(thread.name == THREAD for thread in threading.enumerate())
 
 
 class Stopped(Exception):
@@ -188,7 +196,7 @@ class _Call(Generic[Result]):
         self._action = action
         self._error: BaseException | None = None
         self.ended = threading.Event()
-        threading.Thread(target=self._run, name=IN_THE_NETWORK, daemon=True).start()
+        threading.Thread(target=self._run, name=THREAD, daemon=True).start()
 
     def result(self) -> Result:
         if self._error is not None:

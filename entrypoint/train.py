@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 from pathlib import Path
 
 from entrypoint import doors
 from entrypoint.environment import Environment
-from entrypoint.peers import IN_THE_NETWORK, Stopped
+from entrypoint.peers import Stopped, in_the_network
 from entrypoint.privileges import drop_privileges
 from entrypoint.reports import StartUp, start_logging
 from entrypoint.stopping import stop_requested, stops_ignored
@@ -41,6 +40,6 @@ def train() -> int:
     code = doors.exit_code(job, base / "output" / "failure")
     stops_ignored()
     sys.stdout.flush()
-    if any(thread.name == IN_THE_NETWORK for thread in threading.enumerate()):
-        os._exit(code)  # the interpreter would wait for it, or pull the ground from under it
+    if in_the_network():
+        os._exit(code)  # the interpreter would pull the ground from under what waits there
     return code

@@ -18,6 +18,7 @@ from algorithms.artifacts.symbols import linear_symbol
 from algorithms.contract import Arrays
 from algorithms.linear_learner.hyperparameters import LOSSES
 from algorithms.numerics.losses import Loss, loss
+from algorithms.numerics.products import steady
 from recordio.batch import Batch
 from recordio.errors import UserError
 
@@ -30,7 +31,6 @@ MANIFEST, SYMBOL, ARRAYS, PARAMETERS = (
     "additional-params.json",
 )
 LARGEST_PARAMETERS_BYTES = 64 * 2**20
-TILE_VALUES = 1 << 20  # features in double precision at once: 8 MiB
 OUTPUTS = {"logistic": "LogisticRegressionOutput", "softmax_loss": "SoftmaxOutput"}  # else what it is given
 
 
@@ -76,23 +76,8 @@ class LinearModel:
         return np.ascontiguousarray(self.weights.T, np.float64)
 
     def margins(self, batch: Batch) -> NDArray[np.float64]:
-        """x @ weights + bias in double precision: the same for any batching.
-
-        A product of matrices rounds differently for another shape, so each value is summed for itself: by einsum, which
-        calls no BLAS here, or over the entries of a sparse row.
-
-        returns   (records, outputs)
-        """
-        features: Any = batch.features
-        if isinstance(features, np.ndarray):
-            margins = np.empty((len(features), self.outputs))
-            step = max(1, TILE_VALUES // max(features.shape[1], 1))
-            for start in range(0, len(features), step):
-                some = np.ascontiguousarray(features[start : start + step], np.float64)
-                np.einsum("ij,kj->ik", some, self._columns, out=margins[start : start + step])
-        else:
-            doubles = features.astype(np.float64)
-            margins = np.stack([doubles @ column for column in self._columns], axis=1)
+        """x @ weights + bias in double precision, the same for any batching   (records, outputs)"""
+        margins = steady(batch.features, self._columns)
         return margins if self.bias is None else margins + self.bias
 
     def predict(self, batch: Batch) -> Arrays:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from algorithms.numerics import distances
 from algorithms.numerics.device import CPU, Device, torch_device
 from algorithms.numerics.distances import Rows, closest, nearest, sums_by
+from algorithms.numerics.products import gram, steady
 from algorithms.numerics.randomness import freeze, thaw
 from algorithms.numerics.sample import Sample, draw
 from recordio.errors import UserError
@@ -149,3 +151,37 @@ def test_a_generator_goes_on_where_it_was_frozen() -> None:
     generator.random(3)
     twin = thaw(freeze(generator))
     np.testing.assert_array_equal(generator.random(9), twin.random(9))
+
+
+@given(st.integers(1, 40), st.integers(1, 70), st.integers(1, 6), st.booleans(), st.integers(0, 2**32 - 1))
+@settings(max_examples=40)
+def test_steady_products_ignore_batching(records: int, features: int, columns: int, sparse: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(records, features)).astype(np.float32) * (rng.random((records, features)) < 0.5)
+    factor = rng.normal(size=(columns, features))
+    rows = csr_array(x) if sparse else x
+    whole = steady(rows, factor)
+    np.testing.assert_allclose(whole, x.astype(np.float64) @ factor.T, rtol=1e-12, atol=1e-12)  # order of sums
+    for size in (1, 3):
+        parts = [steady(rows[start : start + size], factor) for start in range(0, records, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_steady_products_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, factor = problem(50, 3, 8)
+    whole = steady(x, factor.astype(np.float64))
+    monkeypatch.setattr("algorithms.numerics.products.TILE_VALUES", 25)
+    np.testing.assert_array_equal(steady(x, factor.astype(np.float64)), whole)
+
+
+@pytest.mark.parametrize("device", every_device())
+@pytest.mark.parametrize("shape", [(0, 5), (3, 1), (7, 300), (300, 7)])
+def test_gram(device: Device, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("algorithms.numerics.products.LEAST_PIECE", 64)
+    monkeypatch.setattr("algorithms.numerics.products.PIECE_VALUES", 64)
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32) + np.float32(100)
+    for rows in (x, x.T):
+        exact = rows.astype(np.float64) @ rows.astype(np.float64).T
+        np.testing.assert_allclose(gram(rows, device=device), exact, rtol=1e-13)  # rounding of sums in doubles
+        # 300 terms of one sign: half an ulp each at most, and far less by chance.
+        np.testing.assert_allclose(gram(rows, np.float32, device), exact, rtol=1e-5)

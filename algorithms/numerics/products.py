@@ -1,0 +1,53 @@
+"""Products of matrices in double precision: records by columns, and rows by one another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.numerics.device import CPU, Device
+from algorithms.numerics.threads import few_threads
+
+TILE_VALUES = 1 << 20  # features in double precision at once: 8 MiB
+PIECE_VALUES, LEAST_PIECE = 1 << 17, 1024  # of the inner axis, that are multiplied at once: 1 MiB stays in the cache
+
+Doubles = NDArray[np.float64]
+
+
+def steady(features: Any, columns: Doubles) -> Doubles:
+    """Each record times each column, to the bit the same for any batching of the records.
+
+    A product of matrices rounds differently for another shape, so each value is summed for itself: by einsum, which
+    calls no BLAS here, or over the entries of a sparse row.
+
+    features   dense or csr_array   (records, features)
+    columns    contiguous           (columns, features)
+    returns    (records, columns)
+    """
+    if not isinstance(features, np.ndarray):
+        doubles = features.astype(np.float64)
+        return np.stack([doubles @ column for column in columns], axis=1)
+    sums = np.empty((len(features), len(columns)))
+    step = max(1, TILE_VALUES // max(features.shape[1], 1))
+    for start in range(0, len(features), step):
+        some = np.ascontiguousarray(features[start : start + step], np.float64)
+        np.einsum("ij,kj->ik", some, columns, out=sums[start : start + step])
+    return sums
+
+
+def gram(rows: NDArray[Any], dtype: type[np.floating[Any]] = np.float64, device: Device = CPU) -> Doubles:
+    """rows @ rows.T, multiplied and summed in a precision; NumPy computes one half and mirrors it (SYRK).
+
+    rows      (rows, features), of any memory order
+    returns   (rows, rows)
+    """
+    xp = device.xp
+    sums = np.zeros((len(rows), len(rows)))
+    step = max(LEAST_PIECE, PIECE_VALUES // max(len(rows), 1))
+    for start in range(0, rows.shape[1], step):
+        some = xp.astype(device.put(rows[:, start : start + step]), getattr(xp, dtype.__name__), copy=False)
+        with few_threads(some.shape[0] * some.shape[0] * some.shape[1]), np.errstate(over="ignore", invalid="ignore"):
+            sums += device.get(some @ some.T)
+    return sums

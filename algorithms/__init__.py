@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 TABLE = {
     "kmeans": "algorithms.kmeans",
     "linear-learner": "algorithms.linear_learner",
+    "pca": "algorithms.pca",
 }
 
 

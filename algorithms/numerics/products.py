@@ -37,17 +37,23 @@ def steady(features: Any, columns: Doubles) -> Doubles:
     return sums
 
 
-def gram(rows: NDArray[Any], dtype: type[np.floating[Any]] = np.float64, device: Device = CPU) -> Doubles:
+def gram(
+    rows: NDArray[Any],
+    dtype: type[np.floating[Any]] = np.float64,
+    device: Device = CPU,
+    out: Doubles | None = None,
+) -> Doubles:
     """rows @ rows.T, multiplied and summed in a precision; NumPy computes one half and mirrors it (SYRK).
 
     rows      (rows, features), of any memory order
+    out       what the products are added to, or None for zeros
     returns   (rows, rows)
     """
     xp = device.xp
-    sums = np.zeros((len(rows), len(rows)))
+    sums = np.zeros((len(rows), len(rows))) if out is None else out
     step = max(LEAST_PIECE, PIECE_VALUES // max(len(rows), 1))
     for start in range(0, rows.shape[1], step):
         some = xp.astype(device.put(rows[:, start : start + step]), getattr(xp, dtype.__name__), copy=False)
-        with few_threads(some.shape[0] * some.shape[0] * some.shape[1]), np.errstate(over="ignore", invalid="ignore"):
+        with few_threads(some.shape[0] * some.shape[0] * some.shape[1]):
             sums += device.get(some @ some.T)
     return sums

@@ -57,6 +57,14 @@ def two_sides(count: int, seed: int) -> Records:
     return rows.astype(np.float32), labels.astype(np.float32)
 
 
+def falling(count: int, seed: int) -> Records:
+    """Fourteen features far from zero, with standard deviations 1, 1/2, 1/3 and so on in a turned basis."""
+    rng = np.random.default_rng(seed)
+    turn, _ = np.linalg.qr(np.random.default_rng(42).normal(size=(14, 14)))
+    rows = 10 + (rng.normal(size=(count, 14)) / np.arange(1, 15)) @ turn
+    return rows.astype(np.float32), None
+
+
 CASES = [
     # Other merges see other working centres; on separated clusters the objective hardly notices.
     Case("kmeans", {"k": "10", "feature_dim": "6", "mini_batch_size": "300"}, blobs, merge_tolerance=0.01),
@@ -75,4 +83,6 @@ CASES = [
         two_sides,
         merge_tolerance=0.2,
     ),
+    # Sums in doubles, in another order.
+    Case("pca", {"num_components": "4", "feature_dim": "14", "mini_batch_size": "97"}, falling, merge_tolerance=1e-6),
 ]

@@ -59,3 +59,36 @@ def test_centroids_as_the_public_notebooks_open_and_make_them(tmp_path: Path) ->
         tmp_path,
     )
     assert printed.strip() == "list 1 (5, 3) True"
+
+
+@pytest.mark.parametrize("subtract_mean", [True, False])
+def test_components_as_the_public_notebooks_open_and_make_them(subtract_mean: bool, tmp_path: Path) -> None:
+    """mx.ndarray.load("model_algo-1") gives mean, s and v by name; the last columns of v are the top components."""
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(200, 4)) * [1, 5, 2, 0.1] + 3).astype(np.float32)
+    given = {"feature_dim": 4, "num_components": 2, "mini_batch_size": 50, "subtract_mean": subtract_mean}
+    pca = algorithm("pca")
+    state = pca.create(pca.hyperparameters.from_strings(given), rng)
+    state.update(Batch(x))
+    model = state.finalise()
+    model.save(tmp_path, "algo-1")
+    np.save(tmp_path / "x.npy", x)
+    printed = mxnet(
+        "loaded = mx.ndarray.load('model_algo-1')\n"
+        "print({name: (array.shape, array.dtype.__name__) for name, array in sorted(loaded.items())})\n"
+        "x, s, v = np.load('x.npy'), loaded['s'].asnumpy(), loaded['v'].asnumpy()\n"
+        "mean = loaded['mean'].asnumpy() if 'mean' in loaded else 0\n"
+        "projections = (x - mean) @ v\n"
+        "np.save('projections.npy', projections)\n"
+        "np.save('lengths.npy', np.sqrt((projections ** 2).sum(axis=0)) / s)\n"
+        "mx.ndarray.save('model_algo-1', loaded)",
+        tmp_path,
+    )
+    shapes = {"mean": ((1, 4), "float32"), "s": ((2,), "float32"), "v": ((4, 2), "float32")}
+    assert printed.strip() == str(shapes if subtract_mean else {name: shapes[name] for name in "sv"})
+    np.testing.assert_allclose(np.load(tmp_path / "lengths.npy"), 1, rtol=1e-5)
+    expected = np.load(tmp_path / "projections.npy")
+    assert np.ptp(expected[:, 1]) > np.ptp(expected[:, 0])
+    for served in (model, pca.load(tmp_path)):  # which MXNet wrote by now
+        # Sums in single precision there.
+        np.testing.assert_allclose(served.predict(Batch(x))["projection"], expected, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,83 @@
+"""Products of all pairs of features: what exact components need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.contract import Arrays
+from algorithms.numerics.device import Device
+from algorithms.numerics.products import Doubles, gram
+
+# A sum of 1,024 products in single precision is off by about 2e-7 of its size, at random, so that the total of T such
+# sums is off by 2e-7 / sqrt(T). That drowns components whose s is below 5e-4 of the largest, where there is one sum,
+# and matters to none above 2e-4 after 64. So the first records are multiplied in double precision, which takes twice
+# as long.
+EXACT_RECORDS = 1 << 16
+LEAST_TILE = 1024
+LEAST_TOTAL, MOST_TOTAL = 1e-20, 1e37  # of squares; 1e-18 of the least, and all sums of the most, are single numbers
+
+
+class Scatter:
+    """Sum of x'x over rows that have no mean any more.
+
+    sums      (features, features)
+    records   rows seen, of this state and of those it was merged with
+    """
+
+    def __init__(self, features: int, device: Device) -> None:
+        self.sums = np.zeros((features, features))
+        self.records = 0
+        self.device = device
+
+    @property
+    def rows_at_once(self) -> int:
+        """Enough that the products, not the adding of sums, take the time."""
+        return max(LEAST_TILE, len(self.sums))
+
+    @property
+    def reach(self) -> int:
+        """Most components that can be told."""
+        return len(self.sums)
+
+    @property
+    def total(self) -> float:
+        """Sum of squares of all rows."""
+        return float(np.trace(self.sums))
+
+    def add(self, rows: NDArray[np.float32]) -> None:
+        """rows   finite; the last may be far longer than the others   (rows, features)"""
+        with np.errstate(over="ignore"):  # then doubles are taken
+            total, last = float(np.vdot(rows[:-1], rows[:-1])), float(np.vdot(rows[-1], rows[-1]))
+        single = self.records >= EXACT_RECORDS and LEAST_TOTAL < total < MOST_TOTAL
+        if last > total:  # its squares would drown the others
+            gram(rows[-1:].T, out=self.sums)
+            rows = rows[:-1]
+        gram(rows.T, np.float32 if single else np.float64, self.device, out=self.sums)
+        self.records += len(rows)
+
+    def merge(self, other: Scatter) -> None:
+        self.sums += other.sums
+        self.records += other.records
+
+    def components(self, count: int) -> tuple[Doubles, Doubles]:
+        """Singular values and right singular vectors of the rows, largest last   (count,) and (features, count)"""
+        from scipy.linalg import eigh  # 0.15 s to import
+
+        features = len(self.sums)
+        squares, vectors = eigh(self.sums, subset_by_index=[features - count, features - 1])
+        return np.sqrt(np.maximum(squares, 0)), vectors
+
+    def arrays(self) -> Arrays:
+        return {"scatter": self.sums}
+
+    def values(self) -> dict[str, Any]:
+        return {"scatter_records": self.records}
+
+    @classmethod
+    def restore(cls, arrays: Arrays, values: dict[str, Any], device: Device) -> Scatter:
+        scatter = cls(0, device)
+        scatter.sums, scatter.records = arrays["scatter"].copy(), values["scatter_records"]
+        return scatter

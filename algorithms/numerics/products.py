@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from algorithms.numerics.device import CPU, Device
 from algorithms.numerics.threads import few_threads
 
 TILE_VALUES = 1 << 20  # features in double precision at once: 8 MiB
-PIECE_VALUES, LEAST_PIECE = 1 << 17, 1024  # of the inner axis, that are multiplied at once: 1 MiB stays in the cache
+PIECE_VALUES, LEAST_PIECE = 1 << 18, 1024  # of the inner axis, that are multiplied at once: 2 MiB stay in the cache
 
 Doubles = NDArray[np.float64]
 
@@ -51,9 +52,11 @@ def gram(
     """
     xp = device.xp
     sums = np.zeros((len(rows), len(rows))) if out is None else out
-    step = max(LEAST_PIECE, PIECE_VALUES // max(len(rows), 1))
-    for start in range(0, rows.shape[1], step):
-        some = xp.astype(device.put(rows[:, start : start + step]), getattr(xp, dtype.__name__), copy=False)
-        with few_threads(some.shape[0] * some.shape[0] * some.shape[1]):
+    features = rows.shape[1]
+    pieces = max(1, features // max(LEAST_PIECE, PIECE_VALUES // max(len(rows), 1)))
+    cuts = [features * piece // pieces for piece in range(pieces + 1)]
+    with few_threads(len(rows) * len(rows) * -(-features // pieces)):
+        for start, stop in pairwise(cuts):
+            some = xp.astype(device.put(rows[:, start:stop]), getattr(xp, dtype.__name__), copy=False)
             sums += device.get(some @ some.T)
     return sums

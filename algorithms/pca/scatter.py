@@ -16,7 +16,7 @@ from algorithms.numerics.products import Doubles, gram
 # and matters to none above 2e-4 after 64. So the first records are multiplied in double precision, which takes twice
 # as long.
 EXACT_RECORDS = 1 << 16
-LEAST_TILE = 1024
+LEAST_TILE = 2048
 LEAST_TOTAL, MOST_TOTAL = 1e-20, 1e37  # of squares; 1e-18 of the least, and all sums of the most, are single numbers
 
 

@@ -12,7 +12,7 @@ from algorithms.numerics.device import CPU, Device
 from algorithms.numerics.threads import few_threads
 
 TILE_VALUES = 1 << 20  # features in double precision at once: 8 MiB
-PIECE_VALUES, LEAST_PIECE = 1 << 18, 1024  # of the inner axis, that are multiplied at once: 2 MiB stay in the cache
+PIECE_VALUES, LEAST_PIECE = 1 << 17, 1024  # of the inner axis, that are multiplied at once: 1 MiB stays in the cache
 
 Doubles = NDArray[np.float64]
 
@@ -38,25 +38,21 @@ def steady(features: Any, columns: Doubles) -> Doubles:
     return sums
 
 
-def gram(
-    rows: NDArray[Any],
-    dtype: type[np.floating[Any]] = np.float64,
-    device: Device = CPU,
-    out: Doubles | None = None,
-) -> Doubles:
+def gram(rows: NDArray[Any], dtype: type[np.floating[Any]] = np.float64, device: Device = CPU) -> NDArray[Any]:
     """rows @ rows.T, multiplied and summed in a precision; NumPy computes one half and mirrors it (SYRK).
 
     rows      (rows, features), of any memory order
-    out       what the products are added to, or None for zeros
-    returns   (rows, rows)
+    returns   (rows, rows), of that precision
     """
-    xp = device.xp
-    sums = np.zeros((len(rows), len(rows))) if out is None else out
-    features = rows.shape[1]
-    pieces = max(1, features // max(LEAST_PIECE, PIECE_VALUES // max(len(rows), 1)))
+    xp, features = device.xp, rows.shape[1]
+    # What must be converted goes in pieces that stay in the cache.
+    least = features if rows.dtype == dtype else max(LEAST_PIECE, PIECE_VALUES // max(len(rows), 1))
+    pieces = max(1, features // max(least, 1))
     cuts = [features * piece // pieces for piece in range(pieces + 1)]
+    sums: Any = 0
     with few_threads(len(rows) * len(rows) * -(-features // pieces)):
         for start, stop in pairwise(cuts):
             some = xp.astype(device.put(rows[:, start:stop]), getattr(xp, dtype.__name__), copy=False)
-            sums += device.get(some @ some.T)
-    return sums
+            product = some @ some.T
+            sums = sums + product if start else product
+    return device.get(sums)

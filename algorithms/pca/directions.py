@@ -25,13 +25,13 @@ class Directions:
     The others are not shrunk, unlike in the first method, which lost half of their length on flat spectra. Components
     come from the first half.
 
-    rows    in double precision, since each is turned thousands of times   (kept, features)
+    rows    (kept, features)
     rank    kept at most
     total   sum of squares of all rows seen
     """
 
     def __init__(self, features: int, rank: int, device: Device) -> None:
-        self.rows = np.empty((0, features))
+        self.rows = np.empty((0, features), np.float32)
         self.rank = rank
         self.total = 0.0
         self.device = device
@@ -54,29 +54,42 @@ class Directions:
         self.total += other.total
         self._add(other.rows)
 
-    def _add(self, rows: NDArray[Any]) -> None:
-        if len(self.rows) + len(rows) <= self.rank:
-            self.rows = np.concatenate((self.rows, rows), dtype=np.float64)
+    def _add(self, rows: NDArray[np.float32]) -> None:
+        count = len(self.rows) + len(rows)
+        if count <= self.rank:
+            self.rows = np.concatenate((self.rows, rows))
             return
-        features = self.rows.shape[1]
-        pieces = [slice(start, start + PIECE_FEATURES) for start in range(0, features, PIECE_FEATURES)]
-        kept = np.empty((self.rank, features))
-        with few_threads((len(self.rows) + len(rows)) ** 2 * features):
-            products = sum(gram(self._stacked(rows, piece), device=self.device) for piece in pieces)
-            turn = self.device.put(turned(np.asarray(products), self.rank))
-            for piece in pieces:
+        kept = self.rows if len(self.rows) == self.rank else np.empty((self.rank, rows.shape[1]), np.float32)
+        with few_threads(count * count * PIECE_FEATURES):
+            turn = self.device.put(turned(self._products(rows), self.rank))
+            for piece in self._pieces():
                 kept[:, piece] = self.device.get(turn @ self.device.put(self._stacked(rows, piece)))
         self.rows = kept
 
-    def _stacked(self, rows: NDArray[Any], piece: slice) -> Doubles:
+    def _products(self, rows: NDArray[np.float32]) -> Doubles:
+        """Of all rows, these too, by one another; in doubles, or they would drown rows below 3e-4 of the longest."""
+        count = len(self.rows) + len(rows)
+        sums = np.zeros((count, count))
+        for piece in self._pieces():
+            sums += gram(self._stacked(rows, piece), np.float64, self.device)
+        return sums
+
+    def _pieces(self) -> list[slice]:
+        return [slice(start, start + PIECE_FEATURES) for start in range(0, self.rows.shape[1], PIECE_FEATURES)]
+
+    def _stacked(self, rows: NDArray[np.float32], piece: slice) -> Doubles:
         return np.concatenate((self.rows[:, piece], rows[:, piece]), dtype=np.float64)
 
     def components(self, count: int) -> tuple[Doubles, Doubles]:
         """Singular values and right singular vectors of the rows, largest last   (count,) and (features, count)"""
-        missing = np.zeros((max(count - len(self.rows), 0), self.rows.shape[1]))
-        basis, triangle = np.linalg.qr(np.concatenate((self.rows, missing)).T)  # orthonormal whatever the rows are
-        turn, lengths, _ = np.linalg.svd(triangle)
-        return lengths[:count][::-1], (basis @ turn[:, :count])[:, ::-1]
+        features = self.rows.shape[1]
+        _, vectors = np.linalg.eigh(self._products(np.empty((0, features), np.float32)))
+        axes = np.zeros((features, count))
+        found = min(count, len(self.rows))
+        for piece in self._pieces():
+            axes[piece, :found] = self.rows[:, piece].T @ vectors[:, : -found - 1 : -1]
+        basis, triangle = np.linalg.qr(axes)  # orthonormal also where rows are fewer than components
+        return np.abs(np.diag(triangle))[::-1], basis[:, ::-1]
 
     def arrays(self) -> Arrays:
         return {"directions": self.rows}

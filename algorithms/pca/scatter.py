@@ -11,13 +11,13 @@ from algorithms.contract import Arrays
 from algorithms.numerics.device import Device
 from algorithms.numerics.products import Doubles, gram
 
-# A sum of 1,024 products in single precision is off by about 2e-7 of its size, at random, so that the total of T such
-# sums is off by 2e-7 / sqrt(T). That drowns components whose s is below 5e-4 of the largest, where there is one sum,
+# A sum of 2,048 products in single precision is off by about 3e-7 of its size, at random, so that the total of T such
+# sums is off by 3e-7 / sqrt(T). That drowns components whose s is below 5e-4 of the largest, where there is one sum,
 # and matters to none above 2e-4 after 64. So the first records are multiplied in double precision, which takes twice
 # as long.
-EXACT_RECORDS = 1 << 16
+EXACT_RECORDS = 1 << 15
 LEAST_TILE = 2048
-LEAST_TOTAL, MOST_TOTAL = 1e-20, 1e37  # of squares; 1e-18 of the least, and all sums of the most, are single numbers
+LEAST_TOTAL = 1e-20  # of squares: 1e-18 of it is the least that single precision holds
 
 
 class Scatter:
@@ -49,13 +49,16 @@ class Scatter:
 
     def add(self, rows: NDArray[np.float32]) -> None:
         """rows   finite; the last may be far longer than the others   (rows, features)"""
-        with np.errstate(over="ignore"):  # then doubles are taken
-            total, last = float(np.vdot(rows[:-1], rows[:-1])), float(np.vdot(rows[-1], rows[-1]))
-        single = self.records >= EXACT_RECORDS and LEAST_TOTAL < total < MOST_TOTAL
-        if last > total:  # its squares would drown the others
-            gram(rows[-1:].T, out=self.sums)
+        usual = len(rows) * self.total / max(self.records, 1)
+        if np.square(rows[-1], dtype=np.float64).sum() > usual:  # its squares would drown the others
+            self.sums += gram(rows[-1:].T, np.float64, self.device)
             rows = rows[:-1]
-        gram(rows.T, np.float32 if single else np.float64, self.device, out=self.sums)
+        single = self.records >= EXACT_RECORDS
+        with np.errstate(over="ignore", invalid="ignore"):  # then doubles are taken
+            products = gram(rows.T, np.float32 if single else np.float64, self.device)
+        if single and not LEAST_TOTAL < np.trace(products) < np.inf:
+            products = gram(rows.T, np.float64, self.device)
+        self.sums += products
         self.records += len(rows)
 
     def merge(self, other: Scatter) -> None:

@@ -114,7 +114,7 @@ def kind(mode: str) -> type[Scatter] | type[Directions]:
 
 
 @given(st.integers(0, 400), st.booleans())
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_restored_state_goes_on_exactly(mode: str, cut: int, subtract_mean: bool) -> None:
     x, given = falling(400), hyper(mode, subtract_mean=subtract_mean)
     whole, state = PCAState(given), PCAState(given)

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import algorithms
+from algorithms.numerics.machine import processors
 from entrypoint.cluster import Cluster
 from local.platform import OPT_ML, Host, Job
 from local.processes import Command, finish
 from recordio.errors import PlatformError
-from serving.machine import processors
 
 CONTAINER_PORT = 8080
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Condition
 
 from algorithms.contract import Algorithm, Model
+from algorithms.numerics import machine
 from recordio.errors import PlatformError, UserError
-from serving import machine
 from serving.errors import AlreadyLoaded, Busy, NoRoom, NotFound, NotLoaded
 from serving.settings import folder_bytes
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from algorithms.numerics import machine
 from recordio.errors import UserError
-from serving import machine
 
 MIB = 1 << 20
 WORKER_NAMES = ("MODEL_SERVER_WORKERS", "SAGEMAKER_MODEL_SERVER_WORKERS", "NUM_WORKERS")

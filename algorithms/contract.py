@@ -138,6 +138,15 @@ class GradientState(State, Protocol):
         ...
 
 
+@runtime_checkable
+class Publishing(Protocol):
+    """A state that tells on the way how a pass goes, every `batch_metrics_publish_interval` batches."""
+
+    def progress(self) -> Mapping[str, float]:
+        """Training metrics of the pass so far, by the names that are printed."""
+        ...
+
+
 @dataclass(frozen=True)
 class Metric:
     """A score that training prints and tuning jobs read.

@@ -18,7 +18,7 @@ def markdown(algorithm: Algorithm) -> str:
     """Tables of hyperparameters, channels, content types and metrics."""
     lines = ["| Hyperparameter | Default | Valid | Meaning |", "|---|---|---|---|"]
     for item in algorithm.hyperparameters.declared():
-        default = "required" if item.required else f"`{as_string(item.default)}`"
+        default = "required" if item.required else "none" if item.default is None else f"`{as_string(item.default)}`"
         again = " May change in `onepass finalise`." if item.refinable else ""
         lines.append(f"| `{item.name}` | {default} | {_valid(item)} | {item.description}{again} |")
     lines += ["", "| Channel | Needed | Holds |", "|---|---|---|"]
@@ -117,7 +117,7 @@ def _parameter(item: Declared) -> dict[str, Any]:
         "IsRequired": item.required,
         "IsTunable": item.tune is not None,
     }
-    if not item.required and forms == item.forms:
+    if item.default is not None and forms == item.forms:
         parameter["DefaultValue"] = as_string(item.default)
     match forms:
         case (Number() as form,):

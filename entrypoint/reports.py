@@ -87,9 +87,11 @@ class Report:
         """A duration in milliseconds, up to now."""
         self.metrics({**others, name: (time.time() - since) * 1000}, since=since)
 
-    def quality(self, channel: str, name: str, mark: str, value: float, epoch: int | None = None) -> None:
+    def quality(
+        self, channel: str, name: str, mark: str, value: float, epoch: int | None = None, batch: int | None = None
+    ) -> None:
         """mark   loss or score"""
-        when = "" if epoch is None else f"epoch={epoch}, "
+        when = "" if epoch is None else f"epoch={epoch}, " if batch is None else f"epoch={epoch}, batch={batch} "
         log.info("#quality_metric: host=%s, %s%s %s <%s>=%s", self.host, when, channel, name, mark, value)
 
     def score(self, channel: str, name: str, value: float) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import algorithms
 from algorithms.artifacts.states import SavedState, artifact_name, write_state
 from algorithms.artifacts.whole import remove_partial, whole_files
-from algorithms.contract import Algorithm, Alone, GradientState, Model, State
+from algorithms.contract import Algorithm, Alone, GradientState, Model, Publishing, State
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.numerics.device import CPU, best
 from entrypoint.ahead import batches_ahead
@@ -168,13 +168,15 @@ class Job:
         size: int = self.hyperparameters.mini_batch_size  # type: ignore[attr-defined]
         epochs = getattr(self.hyperparameters, "epochs", 1)
         total_bytes = channel.total_bytes
-        seen, shown = 0, time.monotonic()
+        interval = getattr(self.hyperparameters, "batch_metrics_publish_interval", 0)
+        publishing = state if interval and isinstance(state, Publishing) else None
+        seen, number, shown = 0, -1, time.monotonic()
         ahead = batches_ahead(channel.batches(size), self.stopping)
 
         def new() -> Iterator[Batch]:
-            nonlocal seen
+            nonlocal seen, number
             for batch in ahead:
-                seen += len(batch)
+                seen, number = seen + len(batch), number + 1
                 if seen > learned:
                     yield batch
 
@@ -193,6 +195,9 @@ class Job:
                     self.start_up.phase("first update")
                     self.start_up.log()
                 self.reads.add(len(batch))
+                if publishing is not None and len(batch) and number % interval == 0:
+                    for name, value in publishing.progress().items():
+                        self._quality("train", name, value, epoch, number)
                 if not self.in_step:  # a stop may be a spot interruption: the job then goes on from here, elsewhere
                     save(now=self.stopping.is_set())
                 if total_bytes and time.monotonic() - shown > PROGRESS_SECONDS:
@@ -259,10 +264,12 @@ class Job:
         for name, value in scores.items():
             self._quality(channel, name, value)
 
-    def _quality(self, channel: str, name: str, value: float, epoch: int | None = None) -> None:
+    def _quality(
+        self, channel: str, name: str, value: float, epoch: int | None = None, batch: int | None = None
+    ) -> None:
         metric = self.algorithm.metric(name)
         assert metric is not None, f"{self.algorithm.name} declares no metric {name}"
-        self.report.quality(channel, name, metric.mark, value, epoch)
+        self.report.quality(channel, name, metric.mark, value, epoch, batch)
 
     def _save(self, model: Model, state: State) -> None:
         since = time.time()

@@ -21,6 +21,7 @@ class ToyHyperparameters(Hyperparameters):
     feature_dim: int = hyper("Features in one record.", ge=1)
     mini_batch_size: int = hyper("Records in one update.", default=10, ge=1, tune=(5, 50))
     epochs: int = hyper("Passes.", default=1, ge=1)
+    batch_metrics_publish_interval: int = hyper("Batches between scores.", default=500, ge=1)
     scale: float = hyper("Unit of distances.", default=1.0, gt=0, refinable=True)
 
 

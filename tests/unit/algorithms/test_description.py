@@ -28,6 +28,7 @@ class Forms(Hyperparameters):
     scores: list[Literal["msd", "ssd"]] = hyper("Scores.", default=["msd"])
     words: list[str] = hyper("Words.", default=["x"])
     text: str = hyper("Text.", default="")
+    limit: Annotated[float, Ge(0)] | None = hyper("Limit.", default=None)
 
 
 FORMS = replace(
@@ -105,6 +106,7 @@ def test_forms_become_types_and_ranges() -> None:
     ranges = {name: next(iter(one["Range"].values())) for name, one in found.items() if "Range" in one}
     assert ranges["rate"] == {"MinValue": "0", "MaxValue": "1e+300"} and found["rate"]["DefaultValue"] == "0.0001"
     assert ranges["shift"] == {"MinValue": "-1e+300", "MaxValue": "1e+300"}
+    assert ranges["limit"]["MinValue"] == "0" and "DefaultValue" not in found["limit"]
     assert ranges["level"] == {"MinValue": "1", "MaxValue": "9"}
     assert ranges["flag"] == {"Values": ["true", "false"]} and found["flag"]["DefaultValue"] == "true"
     assert ranges["method"] == {"Values": ["a", "b"]}
@@ -142,6 +144,7 @@ def test_tables_for_the_documentation() -> None:
         "| `flag` | `true` | `true`, `false` | Flag. |",
         "| `method` | `a` | `a`, `b` | Method. |",
         "| `factor` | `auto` | `auto` or an integer greater than 0 | Factor. |",
+        "| `limit` | none | a number of at least 0 | Limit. |",
         '| `scores` | `["msd"]` | list of `msd`, `ssd` | Scores. |',
         '| `words` | `["x"]` | list | Words. |',
         "| `train` | yes | Records. |",

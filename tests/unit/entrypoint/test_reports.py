@@ -74,6 +74,16 @@ def test_timers_are_milliseconds(capsys: pytest.CaptureFixture[str]) -> None:
             lambda: REPORT.quality("train", "rmse", "loss", 91.2137, epoch=0),
             91.2137,
         ),
+        (
+            r"#quality_metric: host=\S+, epoch=\S+, batch=\S+ train rmse <loss>=(\S+)",
+            lambda: REPORT.quality("train", "rmse", "loss", 72.235, epoch=0, batch=500),
+            72.235,
+        ),
+        (
+            r"#test_score \(\S+\) : \('rmse', (\S+)\)",
+            lambda: REPORT.score("test", "rmse", 0.19088356774389661),
+            0.19088356774389661,
+        ),
         (r"#progress_metric: host=\S+, completed (\S+) %", lambda: REPORT.progress(1 / 15), 6.667),
         (r"#progress_metric: host=\S+, completed (\S+) % of epochs", lambda: REPORT.progress(1), 100),
         (

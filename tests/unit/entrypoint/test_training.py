@@ -103,6 +103,44 @@ def mean_of(base: Base) -> list[float]:
     return found
 
 
+class Publishing(toy.ToyState):
+    def progress(self) -> dict[str, float]:
+        return {"size": float(self.count)}
+
+
+@pytest.mark.parametrize(("interval", "batches"), [("1", [0, 1, 2, 3, 4]), ("2", [0, 2, 4]), ("9", [0])])
+def test_a_state_tells_how_a_pass_goes(
+    job: Base, interval: str, batches: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(toy, "ToyState", Publishing)
+    prepared(job, epochs="2", batch_metrics_publish_interval=interval)
+    with caplog.at_level(logging.INFO):
+        job.train()
+    told = [line for line in caplog.messages if ", batch=" in line]
+    assert told == [
+        f"#quality_metric: host=algo-1, epoch={epoch}, batch={batch} train size <score>={47.0 * epoch + count}"
+        for epoch in (0, 1)
+        for batch in batches
+        for count in [min(10.0 * (batch + 1), 47)]
+    ]
+
+
+def test_a_resumed_pass_counts_its_batches_from_the_start(
+    job: Base, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(toy, "ToyState", Publishing)
+    prepared(job, batch_metrics_publish_interval="2")
+    job.config("checkpointconfig", {})
+    at_update(monkeypatch, 4, kill, before=True)
+    with pytest.raises(Interrupted):
+        job.train(ONEPASS_CHECKPOINT_SECONDS="0")
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        job.train(ONEPASS_CHECKPOINT_SECONDS="0")
+    told = [line for line in caplog.messages if ", batch=" in line]
+    assert told == ["#quality_metric: host=algo-1, epoch=0, batch=4 train size <score>=47.0"]
+
+
 def test_lines_come_in_the_order_of_the_original(
     job: Base, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -120,7 +158,8 @@ def test_lines_come_in_the_order_of_the_original(
     expected = [
         "Reading default configuration from tests/unit/toy.py: {",
         f"Merging with provided configuration from {job.path}/input/config/hyperparameters.json: {{",
-        'Final configuration: {"feature_dim": "3", "mini_batch_size": "10", "epochs": "2", "scale": "1.0"}',
+        'Final configuration: {"feature_dim": "3", "mini_batch_size": "10", "epochs": "2", '
+        '"batch_metrics_publish_interval": "500", "scale": "1.0"}',
         "Reading channel train as application/x-recordio-protobuf, File mode.",
         "Reading channel test as text/csv; label_size=0, File mode.",
         "Checkpoint loading and saving are disabled.",
@@ -141,7 +180,7 @@ def test_lines_come_in_the_order_of_the_original(
         "model.serialize.time",
         "#train_score (algo-1) : ('size', 94.0)",
         "#quality_metric: host=algo-1, train size <score>=94.0",
-        "#test_score (algo-1) : ('size', ",
+        "#test_score (algo-1) : ('size', 0.",
         "#quality_metric: host=algo-1, test size <score>=",
         '"setuptime"',
     ]

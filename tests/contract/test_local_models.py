@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.cases import CASES, Case
-from tests.contract.jobs import csv_bytes, record_bytes
+from tests.contract.jobs import RECORDIO, record_bytes
 
 ONEPASS = (sys.executable, "-m", "local.cli")
 
@@ -88,7 +88,7 @@ def test_a_served_model_answers(case: Case, model: Path) -> None:
         assert server.stdout is not None
         found = next(filter(None, (re.search(r"Ready at (http://\S+?:\d+)", line) for line in server.stdout)))
         request = urllib.request.Request(
-            f"{found[1]}/invocations", csv_bytes((case.records(5, 9)[0], None)), {"Content-Type": "text/csv"}
+            f"{found[1]}/invocations", record_bytes((case.records(5, 9)[0], None)), {"Content-Type": RECORDIO}
         )
         with urllib.request.urlopen(request) as reply:
             assert len(json.load(reply)[case.algorithm.envelope]) == 5

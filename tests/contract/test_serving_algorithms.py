@@ -84,13 +84,16 @@ def test_every_type_in_and_out(subject: Subject, content_type: str, accept: str)
         pytest.skip("not a reply of this algorithm")
     body = requests(subject.features)[content_type]
     reply = subject.server.invoke(body, content_type, Accept=accept)
+    if content_type not in subject.case.algorithm.request_types:
+        assert (reply.status, reply.error) == (415, f"content-type {content_type} not supported")
+        return
     assert (reply.status, reply.headers["content-type"]) == (200, accept)
     for name, column in columns(reply.body, accept, subject).items():
         np.testing.assert_array_equal(column.reshape(RECORDS, -1), subject.expected[name].reshape(RECORDS, -1))
 
 
 def test_recordio_reply(subject: Subject) -> None:
-    reply = subject.server.invoke(requests(subject.features)[CSV], CSV, Accept=RECORDIO)
+    reply = subject.server.invoke(requests(subject.features)[RECORDIO], RECORDIO, Accept=RECORDIO)
     assert (reply.status, reply.headers["content-type"]) == (200, RECORDIO)
     payloads = list(recordio.records(reply.body))
     assert len(payloads) == RECORDS
@@ -101,8 +104,10 @@ def test_recordio_reply(subject: Subject) -> None:
 
 
 def test_one_record_at_a_time_is_predicted_as_all_together(subject: Subject) -> None:
-    together = subject.server.invoke(requests(subject.features)[CSV], CSV, Accept=LINES).body.split(b"\n")
-    alone = [subject.server.invoke(requests(row[np.newaxis])[CSV], CSV, Accept=LINES).body for row in subject.features]
+    together = subject.server.invoke(requests(subject.features)[JSON], JSON, Accept=LINES).body.split(b"\n")
+    alone = [
+        subject.server.invoke(requests(row[np.newaxis])[JSON], JSON, Accept=LINES).body for row in subject.features
+    ]
     for one, other in zip(alone, together, strict=True):
         left, right = json.loads(one), json.loads(other)
         for name in left:
@@ -112,11 +117,11 @@ def test_one_record_at_a_time_is_predicted_as_all_together(subject: Subject) -> 
 
 def test_wrong_width(subject: Subject) -> None:
     width = subject.case.width
-    reply = subject.server.invoke(b",".join([b"1"] * (width + 1)))
+    reply = subject.server.invoke(requests(np.ones((1, width + 1)))[RECORDIO], RECORDIO)
     expected = f"Unable to evaluate payload provided: record 0: got {width + 1} features, expected {width}"
     assert (reply.status, reply.error) == (400, expected)
 
 
 def test_missing_values(subject: Subject) -> None:
-    reply = subject.server.invoke(b"," * (subject.case.width - 1))
+    reply = subject.server.invoke(requests(np.full((1, subject.case.width), np.nan))[RECORDIO], RECORDIO)
     assert reply.status == (200 if subject.case.algorithm.missing else 400)

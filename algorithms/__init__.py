@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from algorithms.contract import Algorithm
 
 TABLE = {
+    "factorization-machines": "algorithms.factorization_machines",
     "kmeans": "algorithms.kmeans",
     "linear-learner": "algorithms.linear_learner",
     "pca": "algorithms.pca",

@@ -18,7 +18,7 @@ def markdown(algorithm: Algorithm) -> str:
     """Tables of hyperparameters, channels, content types and metrics."""
     lines = ["| Hyperparameter | Default | Valid | Meaning |", "|---|---|---|---|"]
     for item in algorithm.hyperparameters.declared():
-        default = "required" if item.required else "none" if item.default is None else f"`{as_string(item.default)}`"
+        default = "required" if item.required else "`none`" if item.default is None else f"`{as_string(item.default)}`"
         again = " May change in `onepass finalise`." if item.refinable else ""
         lines.append(f"| `{item.name}` | {default} | {_valid(item)} | {item.description}{again} |")
     lines += ["", "| Channel | Needed | Holds |", "|---|---|---|"]

@@ -144,7 +144,7 @@ def test_tables_for_the_documentation() -> None:
         "| `flag` | `true` | `true`, `false` | Flag. |",
         "| `method` | `a` | `a`, `b` | Method. |",
         "| `factor` | `auto` | `auto` or an integer greater than 0 | Factor. |",
-        "| `limit` | none | a number of at least 0 | Limit. |",
+        "| `limit` | `none` | a number of at least 0 | Limit. |",
         '| `scores` | `["msd"]` | list of `msd`, `ssd` | Scores. |',
         '| `words` | `["x"]` | list | Words. |',
         "| `train` | yes | Records. |",

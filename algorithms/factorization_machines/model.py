@@ -1,0 +1,174 @@
+"""Factors, linear weights and bias: artifact and replies."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.artifacts import ndarrays, zipped
+from algorithms.contract import Arrays
+from algorithms.factorization_machines import interactions, network
+from algorithms.factorization_machines.entries import Entries
+from algorithms.factorization_machines.network import OUTPUTS, Network
+from algorithms.factorization_machines.table import columns
+from recordio.batch import Batch
+from recordio.errors import UserError
+
+FORMAT_VERSION = 1
+ARCHIVES = (".gz", ".tar", ".zip")
+SYMBOL, ARRAYS, META = "symbol.json", "params", "meta.json"
+LARGEST_JSON_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class FactorizationMachine:
+    """Margins are bias + x w + the sum over pairs i < j of <v_i, v_j> x_i x_j.
+
+    factors   v of each feature                      (feature_dim, num_factors), float32
+    linear    w, or None in a model without them     (feature_dim,), float32
+    bias      w0, or None in a model without it
+    network   whose layout the artifact has
+    """
+
+    factors: NDArray[np.float32]
+    linear: NDArray[np.float32] | None
+    bias: float | None
+    predictor_type: str
+    network: Network = "sparse"
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def feature_dim(self) -> int:
+        return int(self.factors.shape[0])
+
+    @property
+    def num_factors(self) -> int:
+        return int(self.factors.shape[1])
+
+    @cached_property
+    def _table(self) -> NDArray[np.float32]:
+        """Rows as compiled passes read them   (feature_dim, columns)"""
+        table = np.zeros((self.feature_dim, columns(self.num_factors)), np.float32)
+        table[:, : self.num_factors] = self.factors
+        if self.linear is not None:
+            table[:, -1] = self.linear
+        return table
+
+    def margins(self, batch: Batch) -> NDArray[np.float32]:
+        """Before any link; each record for itself, so the same for any batching   (records,)"""
+        return self.sums(batch)[0]
+
+    def sums(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Margins (records,), and x v (records, num_factors)."""
+        some = Entries.of(batch)
+        found = interactions.margins(some.starts, some.features, some.values, self._table, self.bias or 0.0)
+        return found[0], found[1][:, : self.num_factors]
+
+    def scores(self, margins: NDArray[Any]) -> NDArray[np.float32]:
+        """Label units of a regressor, the chance of class 1 of a classifier; of the margins' shape."""
+        if self.predictor_type == "regressor":
+            return margins.astype(np.float32)
+        small = np.exp(-np.abs(margins.astype(np.float64)))
+        chances: NDArray[np.float64] = np.where(margins < 0, small, 1) / (1 + small)
+        return chances.astype(np.float32)
+
+    def predict(self, batch: Batch) -> Arrays:
+        """score (records,), float32; and predicted_label (records,) of classifiers, which is score >= 0.5."""
+        margins = self.margins(batch)
+        scores = self.scores(margins)
+        if self.predictor_type == "regressor":
+            return {"score": scores}
+        return {"score": scores, "predicted_label": (margins >= 0).astype(np.int32)}
+
+    def save(self, directory: Path, host: str) -> None:
+        """model_<host> as the original writes it, which MXNet opens; model.json is for readers, no one needs it."""
+        arrays = network.arrays(self.network, (self.factors, self.linear, self.bias))
+        output = OUTPUTS[self.predictor_type]
+        kept = {"linear": self.linear is not None, "bias": self.bias is not None}
+        training = {**self.hyperparameters, "predictor_type": self.predictor_type, "feature_dim": self.feature_dim}
+        members = {
+            SYMBOL: network.symbol(self.network, self.feature_dim, self.num_factors, output, **kept),
+            ARRAYS: ndarrays.encode(list(arrays.values()), list(arrays)),
+            META: json.dumps({"training_parameters": training}, allow_nan=False).encode(),
+        }
+        (directory / f"model_{host}").write_bytes(zipped.encode(members))
+        facts = {
+            "algorithm": "factorization-machines",
+            "format_version": FORMAT_VERSION,
+            "feature_dim": self.feature_dim,
+            "num_factors": self.num_factors,
+            "predictor_type": self.predictor_type,
+            "network": self.network,
+            "metrics": {name: value if math.isfinite(value) else None for name, value in self.metrics.items()},
+            "hyperparameters": dict(self.hyperparameters),
+        }
+        (directory / "model.json").write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n")
+
+
+def load(directory: Path) -> FactorizationMachine:
+    """Read model_* and nothing else, from whichever host; archives made elsewhere have only that.
+
+    Raises UserError when there is no such file, or when it holds no factorization machine of finite numbers.
+    """
+    found = sorted(path for path in directory.glob("model_*") if path.is_file() and path.suffix not in ARCHIVES)
+    if not found:
+        raise UserError("The model has no file model_<host>, such as model_algo-1, with the factors.")
+    try:
+        members = zipped.decode(found[0].read_bytes(), (SYMBOL, ARRAYS, META))
+        kind = _predictor_type(_object(members, META), _object(members, SYMBOL))
+        try:
+            arrays, names = ndarrays.decode(members.pop(ARRAYS))
+            layout, (factors, linear, bias) = network.parts(dict(zip(names, arrays, strict=True)))
+        except UserError as error:
+            raise UserError(f"{ARRAYS}: {error}") from error
+        with np.errstate(over="ignore"):  # told below
+            factors = np.ascontiguousarray(factors, np.float32)
+            linear = None if linear is None else np.ascontiguousarray(linear, np.float32)
+        model = FactorizationMachine(factors, linear, bias, kind, layout)
+        if not finite(model):
+            raise UserError(f"{ARRAYS}: a weight is nan or infinite, expected finite numbers")
+    except UserError as error:
+        raise UserError(f"{found[0].name}: {error}") from error
+    return model
+
+
+def finite(model: FactorizationMachine) -> bool:
+    """Whether all weights are numbers."""
+    linear = model.linear is None or np.isfinite(model.linear).all()
+    return bool(linear and math.isfinite(model.bias or 0.0) and np.isfinite(model.factors).all())
+
+
+def _predictor_type(meta: Mapping[str, Any], symbol: Mapping[str, Any]) -> str:
+    """As the meta data say, or else the network's output. Raises UserError."""
+    training = meta.get("training_parameters")
+    kind = training.get("predictor_type") if isinstance(training, dict) else None
+    if isinstance(kind, str) and kind in OUTPUTS:
+        return kind
+    nodes = symbol.get("nodes")
+    ops = [node.get("op") for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else []
+    for known, output in OUTPUTS.items():
+        if output in ops:
+            return known
+    raise UserError(f"{META}: got predictor_type {str(kind)[:40]!r}, expected one of {', '.join(OUTPUTS)}")
+
+
+def _object(members: Mapping[str, bytes], name: str) -> Mapping[str, Any]:
+    content = members[name]
+    if len(content) > LARGEST_JSON_BYTES:
+        raise UserError(f"{name}: got {len(content)} bytes, the limit is {LARGEST_JSON_BYTES}")
+    try:
+        given = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{name} is no JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise UserError(f"{name}: got a {type(given).__name__}, expected an object")
+    return given

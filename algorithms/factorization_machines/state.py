@@ -1,0 +1,204 @@
+"""What Factorization Machines keep of a stream."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.contract import Arrays, Pass
+from algorithms.factorization_machines import interactions
+from algorithms.factorization_machines.entries import Entries
+from algorithms.factorization_machines.first import BIAS, first_values
+from algorithms.factorization_machines.hyperparameters import FactorizationMachinesHyperparameters
+from algorithms.factorization_machines.model import FactorizationMachine, finite
+from algorithms.factorization_machines.scores import Evaluation, Scores
+from algorithms.factorization_machines.table import Table
+from algorithms.numerics.evaluation import labels_of
+from algorithms.numerics.rows import touched
+from recordio.batch import Batch
+from recordio.errors import UserError
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+
+log = logging.getLogger(__name__)
+
+
+class FactorizationMachinesState:
+    """A factorization machine on its way down, by Adam on the rows that a batch touches.
+
+    table     weights and moments of the features that have come up
+    bias      w0, and its moments   (3,)
+    steps     updates made
+    dense     whether all records came dense: then all features are touched, always; None before the first
+    passing   scores of the pass under way, each batch before it was learned
+    latest    scores of the last pass that has ended
+    """
+
+    def __init__(self, settings: FactorizationMachinesHyperparameters) -> None:
+        """Raises UserError when the memory that is free can't hold the model."""
+        self.settings = settings
+        self.table = Table(settings)
+        self.bias = np.zeros(3)
+        if settings.use_bias:
+            self.bias[0] = first_values(BIAS, np.arange(1), settings.group("bias"))[0, 0]
+        self.steps = 0
+        self.dense: bool | None = None
+        self.renew()
+        if settings.group("factors").spread == 0:
+            log.warning("All factors begin at 0, where no gradient moves them: the model will have no pairs.")
+
+    def renew(self) -> None:
+        """Begin another job with what was learned."""
+        self.passing = Scores(self.settings.predictor_type)
+        self.latest = Scores(self.settings.predictor_type)
+
+    @property
+    def done(self) -> bool:
+        """Passes are never stopped early."""
+        return False
+
+    def update(self, batch: Batch) -> None:
+        """Raises UserError for records of another width, and for labels that do not fit."""
+        if batch.width != self.settings.feature_dim:
+            expected = self.settings.feature_dim
+            raise UserError(f"got {batch.width} features, expected {expected} (hyperparameter feature_dim)")
+        if not len(batch):
+            return
+        labels = labels_of(batch, self.settings.classes)
+        dense = isinstance(batch.features, np.ndarray)
+        self.dense = dense if self.dense is None else self.dense and dense
+        some = Entries.of(batch)
+        if dense:  # features that are 0 are in the batch, too
+            rows = self.table.slots(np.arange(batch.width, dtype=np.int32))
+            slots, places = rows[some.features], some.features
+        else:
+            slots = self.table.slots(some.features)
+            rows, places = touched(slots, self.table.marks)
+        table = self.table
+        with np.errstate(all="ignore"):  # a model that diverges is refused at the end
+            margins, sums = interactions.margins(some.starts, slots, some.values, table.weights, self.bias[0])
+            self.passing.add(margins, labels)
+            slopes = self._slopes(margins, labels)
+            gradient = interactions.gradients(
+                some.starts, slots, some.values, places, len(rows), table.kept, sums, slopes
+            )
+            self._step(rows, gradient, slopes)
+
+    def progress(self) -> dict[str, float]:
+        """Scores of the pass so far, by the names that are printed."""
+        return self.passing.finalise()
+
+    def held_out(self) -> Evaluation:
+        """An empty evaluation of what was learned so far."""
+        return Evaluation(self._model(), self.settings)
+
+    def end_pass(self, validation: Any) -> Pass:
+        self.latest, self.passing = self.passing, Scores(self.settings.predictor_type)
+        held = {} if validation is None else validation.finalise()
+        channels = {"train": self.latest.finalise(), "validation": held}
+        qualities = ((channel, *each) for channel, found in channels.items() for each in found.items())
+        return Pass(tuple(qualities), improved=False)  # all passes count, none is kept as the best
+
+    def finalise(self) -> FactorizationMachine:
+        """Raises UserError when there were no records, or when training diverged."""
+        if self.dense is None:
+            raise UserError("The train channel holds no records: Factorization Machines need at least one.")
+        model = self._model()
+        if not finite(model):
+            raise UserError(
+                "A weight is nan or infinite: training diverged. Lower factors_lr, linear_lr and bias_lr, set "
+                "clip_gradient, or look for very large values in the features and labels"
+            )
+        return model
+
+    def merge(self, other: FactorizationMachinesState) -> None:
+        """The mean of both: of each feature's row by the updates that it had, of the bias by all."""
+        if other.dense is None:
+            return
+        if self.dense is None:
+            self.__dict__.update(copy.deepcopy(other.__dict__) | {"settings": self.settings})
+            return
+        self.table.merge(other.table)
+        self.bias += other.steps / (self.steps + other.steps) * (other.bias - self.bias)
+        self.steps = max(self.steps, other.steps)
+        self.dense = self.dense and other.dense
+        self.passing.merge(other.passing)
+        self.latest.merge(other.latest)
+
+    def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
+        arrays = self.table.arrays()
+        arrays |= {"bias": self.bias.copy(), "passing": self.passing.sums.copy(), "latest": self.latest.sums.copy()}
+        values = {"steps": self.steps, "dense": self.dense, "predictor_type": self.settings.predictor_type}
+        return arrays, {**values, "num_factors": self.settings.num_factors}
+
+    @classmethod
+    def restore(
+        cls, settings: FactorizationMachinesHyperparameters, arrays: Arrays, values: dict[str, Any]
+    ) -> FactorizationMachinesState:
+        """Raises UserError when the state was trained for another task, or with other factors."""
+        for name in ("predictor_type", "num_factors"):
+            if values[name] != getattr(settings, name):
+                raise UserError(f"got {name} {getattr(settings, name)}, expected {values[name]}, as the state has it")
+        state = cls(settings)
+        state.table.restore({name: arrays[name] for name in ("features", "kept", "counts")})
+        state.bias = arrays["bias"].copy()
+        state.passing.sums, state.latest.sums = arrays["passing"].copy(), arrays["latest"].copy()
+        state.steps, state.dense = values["steps"], values["dense"]
+        return state
+
+    def _slopes(self, margins: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of half the squared error, or of the log loss: prediction - label, in both cases   (records,)"""
+        if self.settings.classes:
+            margins = np.float32(1) / (np.float32(1) + np.exp(-margins))
+        return margins - labels
+
+    def _step(self, rows: NDArray[np.int32], gradient: NDArray[np.float32], slopes: NDArray[np.float32]) -> None:
+        """Adam, with moments corrected for all updates, as MXNet does it for rows that are touched now and then."""
+        settings = self.settings
+        self.steps += 1
+        correction = math.sqrt(1 - BETA_2**self.steps) / (1 - BETA_1**self.steps)
+        clip, scale = settings.clip_gradient, settings.rescale_grad
+        most = np.inf if clip is None or clip < 0 else clip
+        scale = 1 / len(slopes) if scale is None else scale
+        epsilon = EPSILON if settings.eps is None else max(settings.eps, float(np.finfo(np.float32).tiny))
+        factors, linear, bias = (settings.group(name) for name in ("factors", "linear", "bias"))
+        self.table.counts[rows] += 1
+        interactions.step(
+            rows,
+            gradient,
+            self.table.kept,
+            (BETA_1, BETA_2, epsilon, most, scale),
+            (factors.rate * correction, factors.decay),
+            (linear.rate * correction if settings.use_linear else 0.0, linear.decay),
+        )
+        if settings.use_bias:
+            slope = np.clip(scale * slopes.sum(dtype=np.float64) + bias.decay * self.bias[0], -most, most)
+            self.bias[1] = BETA_1 * self.bias[1] + (1 - BETA_1) * slope
+            self.bias[2] = BETA_2 * self.bias[2] + (1 - BETA_2) * slope**2
+            self.bias[0] -= bias.rate * correction * self.bias[1] / (math.sqrt(self.bias[2]) + epsilon)
+
+    def _model(self) -> FactorizationMachine:
+        """Features that never came up have no weight, rather than the one that they would have begun with."""
+        settings, table = self.settings, self.table
+        seen = table.features[: table.used]
+        factors = np.zeros((settings.feature_dim, settings.num_factors), np.float32)
+        factors[seen] = table.weights[:, : settings.num_factors]
+        linear = None
+        if settings.use_linear:
+            linear = np.zeros(settings.feature_dim, np.float32)
+            linear[seen] = table.weights[:, -1]
+        judged = self.passing if self.passing.records else self.latest
+        return FactorizationMachine(
+            factors,
+            linear,
+            float(self.bias[0]) if settings.use_bias else None,
+            settings.predictor_type,
+            "dense" if self.dense else "sparse",
+            judged.finalise(),
+            settings.model_dump(),
+        )

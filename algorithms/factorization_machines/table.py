@@ -111,6 +111,6 @@ class Table:
         if needed > free:
             raise UserError(
                 f"{what} of num_factors {self.settings.num_factors} and feature_dim {self.settings.feature_dim} takes "
-                f"{needed / 1e9:.1f} GB of memory, of which {free / 1e9:.1f} GB are free: lower num_factors, or "
+                f"{needed / 1e9:.1f} GB of memory, of which {free / 1e9:.1f} GB are free: lower num_factors or "
                 "feature_dim, or take a machine with more memory"
             )

@@ -198,6 +198,7 @@ class Algorithm:
     envelope        the key of the list in a JSON reply
     pooled          whether hosts learn one model in step, by the pool of a gradient state; they learn apart otherwise
     curve           a refinable hyperparameter and the training metric to draw against it
+    recommend       scores (users, features) of a model for users that get one feature more, of value 1
     """
 
     name: str
@@ -229,6 +230,7 @@ class Algorithm:
         "application/x-recordio-protobuf",
     )
     curve: tuple[str, str] | None = None
+    recommend: Callable[[Any, Batch, NDArray[np.int64]], NDArray[np.float32]] | None = None
     gpu: bool = False
     pooled: bool = False
 

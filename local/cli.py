@@ -49,6 +49,14 @@ REPORT_EXAMPLES = """examples:
   onepass report model/model.tar.gz --output report.html
   onepass report model/model.tar.gz --json"""
 
+RECOMMEND_EXAMPLES = """examples:
+  onepass recommend model/model.tar.gz --user 17 --items 943:2624
+  onepass recommend model/model.tar.gz --user 17,2630,2641:0.5 --user 18 --items 943:2624 --top 20 --json
+  onepass recommend model/ --users users.txt --items 943:2624 --seen train.pbr
+
+A user is a set of the model's features, each a KEY of value 1 or KEY:VALUE; in a file, one user on each line. Items are
+the features from FIRST to LAST, both included."""
+
 DESCRIBE_EXAMPLES = """examples:
   onepass describe kmeans
   onepass describe kmeans --format json --image registry/kmeans:1"""
@@ -125,6 +133,22 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _range(text: str) -> range:
+    first, _, last = text.partition(":")
+    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+        raise argparse.ArgumentTypeError(f"got '{text}', expected FIRST:LAST, numbers of features that rise")
+    return range(int(first), int(last) + 1)
+
+
+def _user(text: str) -> object:
+    from local.recommending import User
+
+    try:
+        return User.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"got '{text}', expected 0 to 65535")
@@ -172,6 +196,8 @@ def _parser() -> argparse.ArgumentParser:
     _model_argument(added)
     added.add_argument("--output", metavar="FILE.html", type=_path, help="write a page with plots, too")
     added.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    _recommend_arguments(command("recommend", "rank items for users by their scores", RECOMMEND_EXAMPLES))
 
     added = command("describe", "show an algorithm's hyperparameters", DESCRIBE_EXAMPLES)
     added.add_argument("algorithm", metavar="ALGORITHM", help="a name of `onepass algorithms`")
@@ -235,6 +261,20 @@ def _serve_arguments(added: argparse.ArgumentParser) -> None:
     added.add_argument("--algorithm", help="where the model does not say which it is of")
     added.add_argument("--image", help="serve with this image in Docker")
     added.add_argument("--workers", metavar="N", type=_positive, help="processes (default: one for each core)")
+
+
+def _recommend_arguments(added: argparse.ArgumentParser) -> None:
+    _model_argument(added)
+    keys = "KEY[:VALUE][,KEY[:VALUE]…]"
+    given = added.add_mutually_exclusive_group(required=True)
+    given.add_argument("--user", metavar=keys, dest="user", type=_user, action="append", help="may be given again")
+    given.add_argument("--users", metavar="FILE", type=_path, help="users, one on each line")
+    added.add_argument("--items", metavar="FIRST:LAST", type=_range, required=True, help="features that are items")
+    added.add_argument("--top", metavar="N", type=_positive, default=10, help="items for each user (default: 10)")
+    seen = "records, as a file or folder: items in one with all of a user's features are left out for that user"
+    added.add_argument("--seen", metavar="IN", help=seen)
+    added.add_argument("--algorithm", help="where the model does not say which it is of")
+    added.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def _model_argument(added: argparse.ArgumentParser) -> None:

@@ -81,6 +81,20 @@ def report(given: argparse.Namespace) -> int:
     return 0
 
 
+def recommend(given: argparse.Namespace) -> int:
+    from local import recommending
+
+    users = given.user or list(recommending.users_of(given.users))
+    found = recommending.recommendations(
+        given.model, users, given.items, given.top, seen=given.seen, algorithm=given.algorithm
+    )
+    if given.json:
+        print(json.dumps(recommending.facts(found)))
+    else:
+        recommending.show(found)
+    return 0
+
+
 def describe(given: argparse.Namespace) -> int:
     from algorithms import algorithm, description
 
@@ -106,6 +120,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "finalise": finalise,
     "elbow": elbow,
     "report": report,
+    "recommend": recommend,
     "describe": describe,
     "algorithms": list_algorithms,
     "convert": data.convert,

@@ -9,6 +9,7 @@ import numpy as np
 from algorithms.contract import Algorithm, Channel, Metric
 from algorithms.factorization_machines.hyperparameters import FactorizationMachinesHyperparameters
 from algorithms.factorization_machines.model import load
+from algorithms.factorization_machines.recommending import recommend
 from algorithms.factorization_machines.scores import Evaluation
 from algorithms.factorization_machines.state import FactorizationMachinesState
 
@@ -40,6 +41,7 @@ ALGORITHM = Algorithm(
     restore=FactorizationMachinesState.restore,
     load=load,
     evaluate=Evaluation,
+    recommend=recommend,
     label_size=1,
     sparse=True,
     request_types=("application/json", "application/jsonlines", "application/x-recordio-protobuf"),

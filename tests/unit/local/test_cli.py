@@ -10,7 +10,18 @@ import pytest
 
 from local.cli import main
 
-COMMANDS = ("train", "serve", "finalise", "elbow", "describe", "algorithms", "convert", "inspect", "report")
+COMMANDS = (
+    "train",
+    "serve",
+    "finalise",
+    "elbow",
+    "describe",
+    "algorithms",
+    "convert",
+    "inspect",
+    "report",
+    "recommend",
+)
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
@@ -55,6 +66,13 @@ WRONG = {
     "checkpoints in storage": (["train", "kmeans", "--checkpoint", "s3://b/c"], "expected a path on this machine"),
     "workers": (["serve", "model", "--workers", "0"], "got '0', expected a whole number above 0"),
     "port": (["serve", "model", "--port", "99999"], "--port: got '99999', expected 0 to 65535"),
+    "no user": (["recommend", "model", "--items", "3:9"], "one of the arguments --user --users is required"),
+    "odd user": (
+        ["recommend", "model", "--user", "a", "--items", "3:9"],
+        "got 'a', expected KEY[:VALUE][,KEY[:VALUE]…]",
+    ),
+    "endless user": (["recommend", "model", "--user", "1:inf", "--items", "3:9"], "got '1:inf', expected KEY"),
+    "falling items": (["recommend", "model", "--user", "1", "--items", "9:3"], "got '9:3', expected FIRST:LAST"),
     "nothing to refine": (["finalise", "model", "--output", "out"], "arguments are required: -H"),
 }
 

@@ -101,7 +101,7 @@ def users_of(path: Path) -> Iterator[User]:
         for number, line in enumerate(file, 1):
             try:
                 if line.strip():
-                    yield User.parse(line)
+                    yield User.parse(line.strip())
             except ValueError as error:
                 raise UserError(f"{path}, line {number}: {error}") from error
 

@@ -194,6 +194,7 @@ class Algorithm:
     create          an empty state
     restore         a state from its snapshot; hyperparameters may differ where they are declared `refinable`
     load            a model from the folder of an artifact, also one made elsewhere; Raises UserError
+    adopt           a state that goes on from a model alone, as of an artifact made elsewhere
     evaluate        an empty evaluation of a model
     envelope        the key of the list in a JSON reply
     pooled          whether hosts learn one model in step, by the pool of a gradient state; they learn apart otherwise
@@ -213,6 +214,7 @@ class Algorithm:
     restore: Callable[[Any, Arrays, dict[str, Any]], State]
     load: Callable[[Path], Model]
     evaluate: Callable[[Any, Any], Evaluation]
+    adopt: Callable[[Any, Any], State] | None = None
     label_size: int = 0
     sparse: bool = False
     missing: bool = False

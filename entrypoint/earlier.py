@@ -7,16 +7,18 @@ from pathlib import Path
 
 from algorithms.artifacts.archives import unpack
 from algorithms.artifacts.states import SavedState, find_state, read_state
+from algorithms.contract import Algorithm, Model
 from entrypoint.environment import Environment
 from recordio.errors import PlatformError, UserError
 
 SHOWN_FILES = 5
 
 
-def earlier_state(environment: Environment) -> SavedState | None:
+def earlier_artifact(environment: Environment, algorithm: Algorithm) -> SavedState | Model | None:
     """The state in the model channel, packed as any *.tar.gz or unpacked; None without such a channel.
 
-    Raises UserError when the channel holds no state to go on from, PlatformError when its folder is missing.
+    A model stands in for a state where the algorithm can go on from one.
+    Raises UserError when the channel holds nothing to go on from, PlatformError when its folder is missing.
     """
     channel = environment.channels().get("model")
     folder = environment.data / "model"
@@ -28,14 +30,16 @@ def earlier_state(environment: Environment) -> SavedState | None:
         raise PlatformError(f"Data channel 'model': {folder} does not exist")
     archives = [folder] if folder.is_file() else sorted(folder.glob("*.tar.gz"))
     if not archives:
-        return _read(folder)
+        return _read(folder, algorithm)
     with tempfile.TemporaryDirectory() as scratch:
         unpack(archives[0], Path(scratch))
-        return _read(Path(scratch))
+        return _read(Path(scratch), algorithm)
 
 
-def _read(folder: Path) -> SavedState:
+def _read(folder: Path, algorithm: Algorithm) -> SavedState | Model:
     path = find_state(folder)
+    if path is None and algorithm.adopt is not None and any(folder.glob("model_*")):
+        return algorithm.load(folder)
     if path is None:
         found = ", ".join(repr(entry.name) for entry in sorted(folder.iterdir())[:SHOWN_FILES]) or "nothing"
         raise UserError(

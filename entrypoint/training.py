@@ -24,7 +24,7 @@ from entrypoint.ahead import batches_ahead
 from entrypoint.channels import DataChannel, configured_channels
 from entrypoint.checkpoints import EVERY_SECONDS, Checkpoints, Position
 from entrypoint.collective import Collective, joined, require_collective
-from entrypoint.earlier import earlier_state
+from entrypoint.earlier import earlier_artifact
 from entrypoint.environment import Environment
 from entrypoint.peers import SILENCE_SECONDS
 from entrypoint.reports import Reads, Report, StartUp, peak_mebibytes
@@ -123,21 +123,28 @@ class Job:
             state, position = self.restored(saved), Position.of(saved)
         else:
             leader = self.environment.cluster().leader
-            earlier = earlier_state(self.environment) if leader or self.in_step else None
-            if earlier is not None:
-                self._check_same_kind(earlier)
-                state = self.restored(earlier)
-                if isinstance(state, GradientState):
-                    state.renew()
-            else:
-                generator = np.random.default_rng((SEED, 0 if self.in_step else self.environment.cluster().rank))
-                state = self.algorithm.create(self.hyperparameters, generator)
+            earlier = earlier_artifact(self.environment, self.algorithm) if leader or self.in_step else None
+            state = self._continued(earlier)
         if isinstance(state, GradientState) and self.in_step:
             state.pool = self.collective
         self.report.timer("initialize.time", since)
         self.report.metrics(self.reads.metrics(), since=since, Meta="init_train_data_iter")
         self.setup_milliseconds = (time.time() - self.report.started) * 1000
         return state, position
+
+    def _continued(self, earlier: SavedState | Model | None) -> State:
+        if earlier is None:
+            generator = np.random.default_rng((SEED, 0 if self.in_step else self.environment.cluster().rank))
+            return self.algorithm.create(self.hyperparameters, generator)
+        if not isinstance(earlier, SavedState):
+            assert self.algorithm.adopt is not None
+            self._check_width(str(earlier.feature_dim))
+            return self.algorithm.adopt(self.hyperparameters, earlier)
+        self._check_same_kind(earlier)
+        state = self.restored(earlier)
+        if isinstance(state, GradientState):
+            state.renew()
+        return state
 
     def learn(self, state: State, position: Position) -> None:
         """Update the state with every batch of every pass, from `position` on."""
@@ -310,7 +317,10 @@ class Job:
     def _check_same_kind(self, saved: SavedState) -> None:
         if saved.algorithm != self.algorithm.name:
             raise UserError(f"The earlier model is one of {saved.algorithm}, expected {self.algorithm.name}")
-        before, now = saved.hyperparameters.get("feature_dim", "auto"), self._stated_width()
+        self._check_width(saved.hyperparameters.get("feature_dim", "auto"))
+
+    def _check_width(self, before: str) -> None:
+        now = self._stated_width()
         if now is not None and before not in ("auto", str(now)):
             raise UserError(
                 f"The earlier model was trained with feature_dim {before}, this job has {now}: "

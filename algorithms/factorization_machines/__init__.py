@@ -41,6 +41,7 @@ ALGORITHM = Algorithm(
     restore=FactorizationMachinesState.restore,
     load=load,
     evaluate=Evaluation,
+    adopt=FactorizationMachinesState.adopt,
     recommend=recommend,
     label_size=1,
     sparse=True,

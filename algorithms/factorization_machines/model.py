@@ -55,7 +55,7 @@ class FactorizationMachine:
         return int(self.factors.shape[1])
 
     @cached_property
-    def _table(self) -> NDArray[np.float32]:
+    def table(self) -> NDArray[np.float32]:
         """Rows as compiled passes read them   (feature_dim, columns)"""
         table = np.zeros((self.feature_dim, columns(self.num_factors)), np.float32)
         table[:, : self.num_factors] = self.factors
@@ -70,7 +70,7 @@ class FactorizationMachine:
     def sums(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Margins (records,), and x v (records, num_factors)."""
         some = Entries.of(batch)
-        found = interactions.margins(some.starts, some.features, some.values, self._table, self.bias or 0.0)
+        found = interactions.margins(some.starts, some.features, some.values, self.table, self.bias or 0.0)
         return found[0], found[1][:, : self.num_factors]
 
     def scores(self, margins: NDArray[Any]) -> NDArray[np.float32]:

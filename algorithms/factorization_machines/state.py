@@ -141,14 +141,31 @@ class FactorizationMachinesState:
         cls, settings: FactorizationMachinesHyperparameters, arrays: Arrays, values: dict[str, Any]
     ) -> FactorizationMachinesState:
         """Raises UserError when the state was trained for another task, or with other factors."""
-        for name in ("predictor_type", "num_factors"):
-            if values[name] != getattr(settings, name):
-                raise UserError(f"got {name} {getattr(settings, name)}, expected {values[name]}, as the state has it")
+        _check_alike(settings, values["predictor_type"], values["num_factors"])
         state = cls(settings)
         state.table.restore({name: arrays[name] for name in ("features", "kept", "counts")})
         state.bias = arrays["bias"].copy()
         state.passing.sums, state.latest.sums = arrays["passing"].copy(), arrays["latest"].copy()
         state.steps, state.dense = values["steps"], values["dense"]
+        return state
+
+    @classmethod
+    def adopt(
+        cls, settings: FactorizationMachinesHyperparameters, model: FactorizationMachine
+    ) -> FactorizationMachinesState:
+        """Go on from a model alone, with empty moments. Features without any weight count as never seen.
+
+        Raises UserError when it is one for another task, or has other factors.
+        """
+        _check_alike(settings, model.predictor_type, model.num_factors)
+        state = cls(settings)
+        seen = np.flatnonzero(model.table.any(axis=1)).astype(np.int32)
+        slots = state.table.slots(seen)
+        state.table.weights[slots] = model.table[seen]
+        state.table.weights[slots, -1] *= settings.use_linear
+        if settings.use_bias:
+            state.bias[0] = model.bias or 0.0
+        state.dense = model.network == "dense"
         return state
 
     def _slopes(self, margins: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -196,9 +213,16 @@ class FactorizationMachinesState:
         return FactorizationMachine(
             factors,
             linear,
-            float(self.bias[0]) if settings.use_bias else None,
+            float(np.float32(self.bias[0])) if settings.use_bias else None,
             settings.predictor_type,
             "dense" if self.dense else "sparse",
             judged.finalise(),
             settings.model_dump(),
         )
+
+
+def _check_alike(settings: FactorizationMachinesHyperparameters, predictor_type: str, num_factors: int) -> None:
+    """Raises UserError when what was learned is of another kind than what is asked for."""
+    for name, before in (("predictor_type", predictor_type), ("num_factors", num_factors)):
+        if before != getattr(settings, name):
+            raise UserError(f"got {name} {getattr(settings, name)}, expected {before}, as the earlier model has it")

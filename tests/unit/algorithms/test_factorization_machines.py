@@ -4,6 +4,7 @@ import copy
 import logging
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -296,6 +297,29 @@ def test_another_job_goes_on_with_other_rates() -> None:
     before = state.finalise().factors  # type: ignore[attr-defined]
     state.update(Batch(x[:20], y[:20]))
     assert_array_equal(state.finalise().factors, before)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["sparse", "dense"])
+def test_a_model_alone_is_continued(dense: bool, tmp_path: Path) -> None:
+    """As of the original, whose artifact holds no moments."""
+    x, y = records("regressor", 100)
+    earlier = learned(FactorizationMachinesState(settings("regressor")), x.toarray() if dense else x, y).finalise()
+    earlier.save(tmp_path, "algo-1")
+    assert ALGORITHM.adopt is not None
+    state = ALGORITHM.adopt(settings("regressor"), ALGORITHM.load(tmp_path))
+    before = state.finalise()
+    assert_array_equal(before.factors, earlier.factors)  # type: ignore[attr-defined]
+    assert_array_equal(before.linear, earlier.linear)  # type: ignore[attr-defined]
+    assert (before.bias, before.network) == (earlier.bias, earlier.network)  # type: ignore[attr-defined]
+    errors = [learned(state, x, y).latest.finalise()["mse"] for _ in range(3)]  # type: ignore[arg-type]
+    assert errors[2] < errors[1] < errors[0] < first_pass_error(x, y)
+    with pytest.raises(UserError, match="got num_factors 6, expected 5, as the earlier model has it"):
+        ALGORITHM.adopt(settings("regressor", num_factors=6), earlier)
+
+
+def first_pass_error(x: Any, y: np.ndarray) -> float:
+    """Of a first pass that begins with nothing."""
+    return learned(FactorizationMachinesState(settings("regressor")), x, y).latest.finalise()["mse"]
 
 
 def test_hosts_that_saw_other_features_lose_nothing_of_them() -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -433,6 +434,26 @@ def test_model_channels_that_hold_none(
     not_a_model(job, content, **config)
     assert text.format(data=job.data) in fails(job, kind)
     assert job.model_files() == {}
+
+
+def from_model(settings: Any, model: toy.ToyModel) -> toy.ToyState:
+    """A state that counts a model as one record."""
+    state = toy.ToyState(settings)
+    state.count, state.total = 1, model.mean.copy()
+    return state
+
+
+def test_a_model_alone_is_continued_where_the_algorithm_can(job: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy, "ALGORITHM", replace(toy.ALGORITHM, adopt=from_model))
+    job.config("inputdataconfig", {"train": {}, "model": {}})
+    job.file("model/model_algo-1", b"[100.0, 200.0, 300.0]")
+    job.train()
+    expected = np.vstack([[[100, 200, 300]], RECORDS]).mean(axis=0)
+    assert np.allclose(mean_of(job), expected, rtol=1e-6)
+    job.file("model/model_algo-1", b"[1, 2]")
+    assert "was trained with feature_dim 2, this job has 3" in fails(job)
+    (job.data / "model" / "model_algo-1").unlink()
+    assert "holds no state to continue from: got nothing" in fails(job)
 
 
 def test_a_model_of_another_width_is_refused(job: Base, tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+def located(
+    features: NDArray[np.int32], slots: NDArray[np.int32], marks: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]] | None: ...
 def margins(
     starts: NDArray[np.int32],
     slots: NDArray[np.int32],
@@ -22,6 +25,7 @@ def step(
     rows: NDArray[np.int32],
     gradient: NDArray[np.float32],
     kept: NDArray[np.float32],
+    counts: NDArray[np.int64],
     moves: tuple[float, float, float, float, float],
     factors: tuple[float, float],
     linear: tuple[float, float],

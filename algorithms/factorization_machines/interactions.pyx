@@ -6,36 +6,253 @@ value) pairs, and a slot is a row of a table:
     factors, filled up with zeros to a multiple of four; then the linear weight       (columns,)
 
 A table that learns has three such stretches in each row, since rows lie anywhere and each place in memory is a wait:
-the weights, and the first and second moment of their gradients. Every slot is checked before it is used. Factors are
-taken four at a time, each record for itself, so results depend on no batch, thread or processor.
+the weights, and the first and second moment of their gradients. Every slot is checked before it is used.
+
+Factors are taken eight at a time, then four, each record for itself: results depend on no batch and no thread. Functions
+are compiled for processors with wide registers, too; nothing is summed in another order there, and no product is fused
+with a sum, so bits are the same.
 """
 
-from libc.math cimport sqrtf
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 import numpy as np
 
-cdef enum:
-    LANES = 4
+cdef extern from *:
+    """
+    #include <cmath>
+    #include <cstddef>
+    #include <cstdint>
+
+    // Sanitizers are not ready yet when a clone is chosen.
+    #if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+    #define FOR_WIDE_REGISTERS __attribute__((target_clones("avx2", "default")))
+    #else
+    #define FOR_WIDE_REGISTERS
+    #endif
+    #define INLINE static inline __attribute__((always_inline))
+
+    namespace {
+
+    const std::ptrdiff_t AHEAD = 16;  // entries or rows that are asked for before they are needed
+
+    // Attributes of a type are lost where it is a template's argument itself.
+    template <int lanes> struct Register;
+    template <> struct Register<8> { typedef float type __attribute__((vector_size(32), aligned(4), may_alias)); };
+    template <> struct Register<4> { typedef float type __attribute__((vector_size(16), aligned(4), may_alias)); };
+
+    struct Step {
+        float keep_first, keep_second, epsilon, most, scale;
+    };
+
+    struct Group {  // weights that share a rate
+        float rate, decay;
+    };
+
+    template <int lanes>
+    INLINE float pairs(const std::int32_t *slots, const float *values, std::ptrdiff_t count, const float *table,
+                       std::ptrdiff_t stride, float *sums) {
+        typedef typename Register<lanes>::type Lanes;
+        Lanes sum = {}, squares = {};
+        for (std::ptrdiff_t number = 0; number < count; number++) {
+            const Lanes term = values[number] * *(const Lanes *)(table + slots[number] * stride);
+            sum += term;
+            squares += term * term;
+        }
+        *(Lanes *)sums = sum;
+        const Lanes rest = sum * sum - squares;
+        float total = 0;
+        for (int lane = 0; lane < lanes; lane++) total += rest[lane];
+        return total;
+    }
+
+    FOR_WIDE_REGISTERS
+    void margins_of(std::ptrdiff_t records, const std::int32_t *starts, const std::int32_t *slots, const float *values,
+                    const float *table, std::ptrdiff_t stride, std::ptrdiff_t factors, float bias, float *margins,
+                    float *sums) {
+        const std::ptrdiff_t entries = starts[records];
+        for (std::ptrdiff_t record = 0; record < records; record++, sums += factors) {
+            const std::ptrdiff_t start = starts[record], count = starts[record + 1] - start;
+            float linear = 0, twice = 0;
+            for (std::ptrdiff_t number = start; number < start + count; number++) {
+                if (number + AHEAD < entries) {
+                    const float *soon = table + slots[number + AHEAD] * stride;
+                    for (std::ptrdiff_t column = 0; column <= factors; column += 16) __builtin_prefetch(soon + column);
+                }
+                linear += values[number] * table[slots[number] * stride + factors];
+            }
+            std::ptrdiff_t column = 0;
+            for (; column + 8 <= factors; column += 8)
+                twice += pairs<8>(slots + start, values + start, count, table + column, stride, sums + column);
+            for (; column < factors; column += 4)
+                twice += pairs<4>(slots + start, values + start, count, table + column, stride, sums + column);
+            margins[record] = bias + (linear + twice / 2);
+        }
+    }
+
+    template <int lanes>
+    INLINE void add_slopes(const std::int32_t *slots, const std::int32_t *places, const float *values,
+                           std::ptrdiff_t count, const float *table, std::ptrdiff_t stride, std::ptrdiff_t columns,
+                           const float *sums, float slope, float *gradient) {
+        typedef typename Register<lanes>::type Lanes;
+        const Lanes sum = *(const Lanes *)sums;
+        for (std::ptrdiff_t number = 0; number < count; number++) {
+            const float value = values[number];
+            Lanes *own = (Lanes *)(gradient + places[number] * columns);
+            *own += slope * value * (sum - value * *(const Lanes *)(table + slots[number] * stride));
+        }
+    }
+
+    FOR_WIDE_REGISTERS
+    void gradients_of(std::ptrdiff_t records, const std::int32_t *starts, const std::int32_t *slots,
+                      const std::int32_t *places, const float *values, const float *table, std::ptrdiff_t stride,
+                      std::ptrdiff_t factors, const float *sums, const float *slopes, float *gradient) {
+        const std::ptrdiff_t columns = factors + 1;
+        for (std::ptrdiff_t record = 0; record < records; record++, sums += factors) {
+            const std::ptrdiff_t start = starts[record], count = starts[record + 1] - start;
+            const float slope = slopes[record];
+            std::ptrdiff_t column = 0;
+            for (; column + 8 <= factors; column += 8)
+                add_slopes<8>(slots + start, places + start, values + start, count, table + column, stride, columns,
+                                  sums + column, slope, gradient + column);
+            for (; column < factors; column += 4)
+                add_slopes<4>(slots + start, places + start, values + start, count, table + column, stride, columns,
+                                 sums + column, slope, gradient + column);
+            for (std::ptrdiff_t number = start; number < start + count; number++)
+                gradient[places[number] * columns + factors] += slope * values[number];
+        }
+    }
+
+    template <int lanes>
+    INLINE void move(float *row, std::ptrdiff_t columns, const float *slopes, const Step &step, const Group &group) {
+        float first[lanes], second[lanes], root[lanes];
+        for (int lane = 0; lane < lanes; lane++) {
+            float slope = step.scale * slopes[lane] + group.decay * row[lane];
+            slope = slope > step.most ? step.most : slope;  // nan stays nan
+            slope = slope < -step.most ? -step.most : slope;
+            first[lane] = step.keep_first * row[columns + lane] + (1 - step.keep_first) * slope;
+            second[lane] = step.keep_second * row[2 * columns + lane] + (1 - step.keep_second) * slope * slope;
+        }
+        for (int lane = 0; lane < lanes; lane++) root[lane] = std::sqrt(second[lane]) + step.epsilon;
+        for (int lane = 0; lane < lanes; lane++) row[columns + lane] = first[lane];
+        for (int lane = 0; lane < lanes; lane++) row[2 * columns + lane] = second[lane];
+        for (int lane = 0; lane < lanes; lane++) row[lane] -= group.rate * first[lane] / root[lane];
+    }
+
+    FOR_WIDE_REGISTERS
+    void move_rows(std::ptrdiff_t count, const std::int32_t *rows, const float *gradient, float *kept,
+                   std::int64_t *counts, std::ptrdiff_t factors, Step step, Group of_factors, Group of_linear) {
+        const std::ptrdiff_t columns = factors + 1;
+        for (std::ptrdiff_t number = 0; number < count; number++, gradient += columns) {
+            if (number + AHEAD < count) {
+                const float *soon = kept + rows[number + AHEAD] * (3 * columns);
+                for (std::ptrdiff_t column = 0; column < 3 * columns; column += 16) __builtin_prefetch(soon + column, 1);
+                __builtin_prefetch(soon + 3 * columns - 1, 1);
+            }
+            float *row = kept + rows[number] * (3 * columns);
+            std::ptrdiff_t column = 0;
+            for (; column + 8 <= factors; column += 8) move<8>(row + column, columns, gradient + column, step, of_factors);
+            for (; column < factors; column += 4) move<4>(row + column, columns, gradient + column, step, of_factors);
+            move<1>(row + factors, columns, gradient + factors, step, of_linear);
+            counts[rows[number]]++;
+        }
+    }
+
+    // How many different slots there are, or -1 where a feature has none. Whether one is new is hard to foresee: no branch
+    // depends on it, and rows has room for one more than can be.
+    std::ptrdiff_t locate(std::ptrdiff_t count, const std::int32_t *features, const std::int32_t *slots,
+                          std::ptrdiff_t most, std::int32_t *marks, std::int32_t *own, std::int32_t *places,
+                          std::int32_t *rows) {
+        std::int32_t found = 0;
+        bool complete = true;
+        for (std::ptrdiff_t number = 0; number < count; number++) {
+            if (number + 2 * AHEAD < count) {
+                __builtin_prefetch(slots + features[number + 2 * AHEAD]);
+                const std::int32_t soon = slots[features[number + AHEAD]];
+                if (soon >= 0 && soon < most) __builtin_prefetch(marks + soon, 1);
+            }
+            const std::int32_t slot = slots[features[number]];
+            if (slot < 0 || slot >= most) {
+                complete = false;
+                break;
+            }
+            const std::int32_t mark = marks[slot], place = mark < 0 ? found : mark;
+            rows[found] = slot;
+            found += mark < 0;
+            marks[slot] = place;
+            own[number] = slot;
+            places[number] = place;
+        }
+        for (std::ptrdiff_t number = 0; number < found; number++) marks[rows[number]] = -1;
+        return complete ? found : -1;
+    }
+
+    FOR_WIDE_REGISTERS
+    std::uint32_t largest(std::ptrdiff_t count, const std::int32_t *numbers) {  // negative ones are larger than others
+        std::uint32_t found = 0;
+        for (std::ptrdiff_t number = 0; number < count; number++) {
+            const std::uint32_t one = (std::uint32_t)numbers[number];
+            found = one > found ? one : found;
+        }
+        return found;
+    }
+
+    }
+    """
+    cdef struct Step:
+        float keep_first
+        float keep_second
+        float epsilon
+        float most
+        float scale
+    cdef struct Group:
+        float rate
+        float decay
+    void margins_of(
+        Py_ssize_t records, const int32_t *starts, const int32_t *slots, const float *values, const float *table,
+        Py_ssize_t stride, Py_ssize_t factors, float bias, float *margins, float *sums,
+    ) noexcept nogil
+    void gradients_of(
+        Py_ssize_t records, const int32_t *starts, const int32_t *slots, const int32_t *places, const float *values,
+        const float *table, Py_ssize_t stride, Py_ssize_t factors, const float *sums, const float *slopes,
+        float *gradient,
+    ) noexcept nogil
+    void move_rows(
+        Py_ssize_t count, const int32_t *rows, const float *gradient, float *kept, int64_t *counts, Py_ssize_t factors,
+        Step step, Group of_factors, Group of_linear,
+    ) noexcept nogil
+    Py_ssize_t locate(
+        Py_ssize_t count, const int32_t *features, const int32_t *slots, Py_ssize_t most, int32_t *marks, int32_t *own,
+        int32_t *places, int32_t *rows,
+    ) noexcept nogil
+    uint32_t largest(Py_ssize_t count, const int32_t *numbers) noexcept nogil
 
 
-cdef struct Entries:
-    const int32_t *slots
-    const float *values
-    Py_ssize_t count
+def located(
+    const int32_t[::1] features not None, const int32_t[::1] slots not None, int32_t[::1] marks not None
+):
+    """Slots of the entries of a batch, and which different ones there are.
 
-
-cdef struct Group:  # weights that share a rate
-    float rate
-    float decay
-
-
-cdef struct Step:
-    float keep_first
-    float keep_second
-    float epsilon
-    float most  # gradients are cut to [-most, most]
-    float scale
+    features   (entries,)
+    slots      of each feature, -1 for those that have none           (all features,)
+    marks      -1 everywhere, before and after                        (all slots,)
+    returns    slots (entries,), the different ones in order of first sight (different,), and where each entry's stands
+               among them (entries,); None when a feature has no slot, or one that has no mark
+    """
+    cdef Py_ssize_t count = features.shape[0], found
+    own_array, places_array = np.empty(count, np.int32), np.empty(count, np.int32)
+    rows_array = np.empty(min(count, marks.shape[0]) + 1, np.int32)
+    if not count:
+        return own_array, rows_array[:0], places_array
+    if largest(count, &features[0]) >= <size_t> slots.shape[0]:
+        raise ValueError(f"got a feature beyond {slots.shape[0] - 1}")
+    if not marks.shape[0]:
+        return None
+    cdef int32_t[::1] own = own_array, places = places_array, rows = rows_array
+    with nogil:
+        found = locate(
+            count, &features[0], &slots[0], marks.shape[0], &marks[0], &own[0], &places[0], &rows[0]
+        )
+    return None if found < 0 else (own_array, rows_array[:found], places_array)
 
 
 def margins(
@@ -50,24 +267,23 @@ def margins(
     weights    rows may lie apart                                  (slots, columns)
     returns    margins (records,), and the sum of value * factors over the entries of each record (records, columns - 1)
     """
-    cdef Py_ssize_t records = starts.shape[0] - 1, record, columns = weights.shape[1]
+    cdef Py_ssize_t records = starts.shape[0] - 1, columns = weights.shape[1]
     _check(starts, slots, values, weights.shape[0], columns)
-    margins_array = np.empty(records, np.float32)
-    sums_array = np.empty((records, columns - 1), np.float32)
-    if not records:
-        return margins_array, sums_array
-    cdef float[::1] margin = margins_array
-    cdef float[:, ::1] sums = sums_array
-    cdef const float *table = &weights[0, 0] if weights.shape[0] else NULL
-    cdef Py_ssize_t stride = weights.strides[0] // sizeof(float)
     if weights.strides[1] != sizeof(float):
         raise ValueError("the weights of a row lie apart")
-    cdef float *sum = &sums[0, 0] if columns > 1 else NULL
+    margins_array = np.zeros(records, np.float32)
+    sums_array = np.zeros((records, columns - 1), np.float32)
+    if not slots.shape[0]:
+        margins_array += np.float32(bias)
+        return margins_array, sums_array
+    cdef float[::1] found = margins_array
+    cdef float[:, ::1] sums = sums_array
+    cdef Py_ssize_t stride = weights.strides[0] // <Py_ssize_t> sizeof(float)
+    cdef float *into = &sums[0, 0] if columns > 1 else NULL
     with nogil:
-        for record in range(records):
-            margin[record] = bias + _margin(
-                _entries(starts, slots, values, record), table, stride, columns, sum + record * (columns - 1)
-            )
+        margins_of(
+            records, &starts[0], &slots[0], &values[0], &weights[0, 0], stride, columns - 1, bias, &found[0], into
+        )
     return margins_array, sums_array
 
 
@@ -83,65 +299,65 @@ def gradients(
     slopes     of the loss                                               (records,)
     returns    (rows, columns)
     """
-    cdef Py_ssize_t records = starts.shape[0] - 1, record, number, columns = kept.shape[2]
+    cdef Py_ssize_t records = starts.shape[0] - 1, columns = kept.shape[2]
     _check(starts, slots, values, kept.shape[0], columns)
     if places.shape[0] != slots.shape[0] or slopes.shape[0] != records:
         raise ValueError("there is not one place for each entry, or one slope for each record")
     if sums.shape[0] != records or sums.shape[1] != columns - 1:
         raise ValueError("the sums have another shape than the records")
-    for number in range(places.shape[0]):
-        if places[number] < 0 or places[number] >= rows:
-            raise ValueError(f"got place {places[number]}, expected 0 to {rows - 1}")
+    if places.shape[0] and largest(places.shape[0], &places[0]) >= <size_t> max(rows, 0):
+        raise ValueError(f"got a place beyond {rows - 1}")
     found = np.zeros((rows, columns), np.float32)
     if not slots.shape[0]:
         return found
     cdef float[:, ::1] gradient = found
+    cdef const float *of = &sums[0, 0] if columns > 1 else NULL
     with nogil:
-        for record in range(records):
-            _gradient(
-                _entries(starts, slots, values, record), &places[0] + starts[record], &kept[0, 0, 0],
-                3 * columns, columns, &sums[record, 0] if columns > 1 else NULL, slopes[record], &gradient[0, 0],
-            )
+        gradients_of(
+            records, &starts[0], &slots[0], &places[0], &values[0], &kept[0, 0, 0], 3 * columns, columns - 1, of,
+            &slopes[0], &gradient[0, 0],
+        )
     return found
 
 
 def step(
     const int32_t[::1] rows not None, const float[:, ::1] gradient not None, float[:, :, ::1] kept not None,
-    moves, factors, linear,
+    int64_t[::1] counts not None, moves, factors, linear,
 ):
     """Adam (Kingma and Ba 2015) on some rows, in the form that its section 2 ends with.
 
+    rows             different slots                                (rows,)
     gradient         of the sum over a batch                        (rows, columns)
     kept             weights, first moment, second moment           (slots, 3, columns)
+    counts           updates of each row                            (slots,)
     moves            beta 1, beta 2, epsilon, limit of a gradient, factor that makes a gradient of the sum
     factors, linear  learning rate, corrected for moments that began at 0, and decay: a share of the weight that is
                      added to its gradient
     """
-    cdef Py_ssize_t number, column, columns = kept.shape[2]
-    cdef Step step
+    cdef Py_ssize_t columns = kept.shape[2]
+    cdef Step how
     cdef Group of_factors, of_linear
-    step.keep_first, step.keep_second, step.epsilon, step.most, step.scale = moves
+    how.keep_first, how.keep_second, how.epsilon, how.most, how.scale = moves
     of_factors.rate, of_factors.decay = factors
     of_linear.rate, of_linear.decay = linear
     _check_columns(columns)
-    if kept.shape[1] != 3 or gradient.shape[0] != rows.shape[0] or gradient.shape[1] != columns:
+    if kept.shape[1] != 3 or counts.shape[0] != kept.shape[0]:
+        raise ValueError("the rows are not weights, two moments and a count")
+    if gradient.shape[0] != rows.shape[0] or gradient.shape[1] != columns:
         raise ValueError("the gradient has another shape than its rows")
-    for number in range(rows.shape[0]):
-        if rows[number] < 0 or rows[number] >= kept.shape[0]:
-            raise ValueError(f"got row {rows[number]}, expected 0 to {kept.shape[0] - 1}")
-    cdef float *row
-    cdef const float *slope
+    if not rows.shape[0]:
+        return
+    if largest(rows.shape[0], &rows[0]) >= <size_t> kept.shape[0]:
+        raise ValueError(f"got a row beyond {kept.shape[0] - 1}")
     with nogil:
-        for number in range(rows.shape[0]):
-            row, slope = &kept[rows[number], 0, 0], &gradient[number, 0]
-            for column in range(0, columns - 1, 4):
-                _move(LANES, row + column, columns, slope + column, step, of_factors)
-            _move(1, row + columns - 1, columns, slope + columns - 1, step, of_linear)
+        move_rows(
+            rows.shape[0], &rows[0], &gradient[0, 0], &kept[0, 0, 0], &counts[0], columns - 1, how, of_factors, of_linear
+        )
 
 
 cdef int _check_columns(Py_ssize_t columns) except -1:
-    if columns < 1 or (columns - 1) % LANES:
-        raise ValueError(f"got {columns} columns, expected one more than a multiple of {LANES}")
+    if columns < 1 or (columns - 1) % 4:
+        raise ValueError(f"got {columns} columns, expected one more than a multiple of 4")
     return 0
 
 
@@ -157,95 +373,6 @@ cdef int _check(
     for number in range(starts.shape[0] - 1):
         if starts[number] > starts[number + 1]:
             raise ValueError("a record ends before it starts")
-    for number in range(slots.shape[0]):
-        if slots[number] < 0 or slots[number] >= rows:
-            raise ValueError(f"got slot {slots[number]}, expected 0 to {rows - 1}")
+    if slots.shape[0] and largest(slots.shape[0], &slots[0]) >= <size_t> rows:
+        raise ValueError(f"got a slot beyond {rows - 1}")
     return 0
-
-
-cdef Entries _entries(
-    const int32_t[::1] starts, const int32_t[::1] slots, const float[::1] values, Py_ssize_t record
-) noexcept nogil:
-    cdef Entries entries
-    entries.count = starts[record + 1] - starts[record]
-    entries.slots = &slots[starts[record]] if entries.count else NULL
-    entries.values = &values[starts[record]] if entries.count else NULL
-    return entries
-
-
-cdef float _margin(
-    Entries entries, const float *table, Py_ssize_t stride, Py_ssize_t columns, float *sums
-) noexcept nogil:
-    cdef Py_ssize_t column, number
-    cdef float linear = 0, pairs = 0
-    for number in range(entries.count):
-        linear += entries.values[number] * table[entries.slots[number] * stride + columns - 1]
-    for column in range(0, columns - 1, 4):
-        pairs += _pairs(entries, table + column, stride, sums + column)
-    return linear + pairs / 2
-
-
-cdef inline float _pairs(Entries entries, const float *table, Py_ssize_t stride, float *sums) noexcept nogil:
-    """Twice the pair term of some factors: squares of sums less sums of squares."""
-    cdef float sum[LANES]
-    cdef float squares[LANES]
-    cdef float term
-    cdef const float *factors
-    cdef Py_ssize_t number
-    cdef int lane
-    for lane in range(LANES):
-        sum[lane] = squares[lane] = 0
-    for number in range(entries.count):
-        factors = table + entries.slots[number] * stride
-        for lane in range(LANES):
-            term = entries.values[number] * factors[lane]
-            sum[lane] += term
-            squares[lane] += term * term
-    term = 0
-    for lane in range(LANES):
-        sums[lane] = sum[lane]
-        term += sum[lane] * sum[lane] - squares[lane]
-    return term
-
-
-cdef inline void _gradient(
-    Entries entries, const int32_t *places, const float *table, Py_ssize_t stride, Py_ssize_t columns,
-    const float *sums, float slope, float *gradient,
-) noexcept nogil:
-    cdef Py_ssize_t column, number
-    cdef int lane
-    cdef float value, sum[LANES]
-    cdef const float *factors
-    cdef float *own
-    for column in range(0, columns - 1, 4):
-        for lane in range(LANES):
-            sum[lane] = sums[column + lane]
-        for number in range(entries.count):
-            value = entries.values[number]
-            factors = table + entries.slots[number] * stride + column
-            own = gradient + places[number] * columns + column
-            for lane in range(LANES):
-                own[lane] += slope * value * (sum[lane] - value * factors[lane])
-    for number in range(entries.count):
-        gradient[places[number] * columns + columns - 1] += slope * entries.values[number]
-
-
-cdef inline void _move(
-    const int lanes, float *row, Py_ssize_t columns, const float *slopes, Step step, Group group
-) noexcept nogil:
-    cdef float slope[LANES]
-    cdef float first[LANES]
-    cdef float second[LANES]
-    cdef int lane
-    for lane in range(lanes):
-        slope[lane] = step.scale * slopes[lane] + group.decay * row[lane]
-        slope[lane] = step.most if slope[lane] > step.most else slope[lane]  # nan stays nan
-        slope[lane] = -step.most if slope[lane] < -step.most else slope[lane]
-        first[lane] = step.keep_first * row[columns + lane] + (1 - step.keep_first) * slope[lane]
-        second[lane] = (
-            step.keep_second * row[2 * columns + lane] + (1 - step.keep_second) * slope[lane] * slope[lane]
-        )
-    for lane in range(lanes):
-        row[columns + lane] = first[lane]
-        row[2 * columns + lane] = second[lane]
-        row[lane] -= group.rate * first[lane] / (sqrtf(second[lane]) + step.epsilon)

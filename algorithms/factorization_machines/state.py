@@ -19,7 +19,6 @@ from algorithms.factorization_machines.model import FactorizationMachine, finite
 from algorithms.factorization_machines.scores import Evaluation, Scores
 from algorithms.factorization_machines.table import Table
 from algorithms.numerics.evaluation import labels_of
-from algorithms.numerics.rows import touched
 from recordio.batch import Batch
 from recordio.errors import UserError
 
@@ -42,14 +41,15 @@ class FactorizationMachinesState:
     def __init__(self, settings: FactorizationMachinesHyperparameters) -> None:
         """Raises UserError when the memory that is free can't hold the model."""
         self.settings = settings
+        self.groups = settings.group("factors"), settings.group("linear"), settings.group("bias")
         self.table = Table(settings)
         self.bias = np.zeros(3)
         if settings.use_bias:
-            self.bias[0] = first_values(BIAS, np.arange(1), settings.group("bias"))[0, 0]
+            self.bias[0] = first_values(BIAS, np.arange(1), self.groups[2])[0, 0]
         self.steps = 0
         self.dense: bool | None = None
         self.renew()
-        if settings.group("factors").spread == 0:
+        if self.groups[0].spread == 0:
             log.warning("All factors begin at 0, where no gradient moves them: the model will have no pairs.")
 
     def renew(self) -> None:
@@ -77,8 +77,7 @@ class FactorizationMachinesState:
             rows = self.table.slots(np.arange(batch.width, dtype=np.int32))
             slots, places = rows[some.features], some.features
         else:
-            slots = self.table.slots(some.features)
-            rows, places = touched(slots, self.table.marks)
+            slots, rows, places = self.table.located(some.features)
         table = self.table
         with np.errstate(all="ignore"):  # a model that diverges is refused at the end
             margins, sums = interactions.margins(some.starts, slots, some.values, table.weights, self.bias[0])
@@ -183,18 +182,19 @@ class FactorizationMachinesState:
         most = np.inf if clip is None or clip < 0 else clip
         scale = 1 / len(slopes) if scale is None else scale
         epsilon = EPSILON if settings.eps is None else max(settings.eps, float(np.finfo(np.float32).tiny))
-        factors, linear, bias = (settings.group(name) for name in ("factors", "linear", "bias"))
-        self.table.counts[rows] += 1
+        factors, linear, bias = self.groups
         interactions.step(
             rows,
             gradient,
             self.table.kept,
+            self.table.counts,
             (BETA_1, BETA_2, epsilon, most, scale),
             (factors.rate * correction, factors.decay),
             (linear.rate * correction if settings.use_linear else 0.0, linear.decay),
         )
         if settings.use_bias:
-            slope = np.clip(scale * slopes.sum(dtype=np.float64) + bias.decay * self.bias[0], -most, most)
+            slope = scale * slopes.sum(dtype=np.float64) + bias.decay * self.bias[0]
+            slope = max(min(slope, most), -most)
             self.bias[1] = BETA_1 * self.bias[1] + (1 - BETA_1) * slope
             self.bias[2] = BETA_2 * self.bias[2] + (1 - BETA_2) * slope**2
             self.bias[0] -= bias.rate * correction * self.bias[1] / (math.sqrt(self.bias[2]) + epsilon)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from algorithms.contract import Arrays
 from algorithms.factorization_machines.first import first_values
 from algorithms.factorization_machines.hyperparameters import FactorizationMachinesHyperparameters
+from algorithms.factorization_machines.interactions import located
 from algorithms.numerics.machine import memory_free
 from recordio.errors import UserError
 
@@ -29,7 +30,7 @@ class Table:
     features   of each slot                                      (slots,)
     kept       weights, first moment, second moment              (slots, 3, columns)
     counts     updates that each row had                         (slots,)
-    marks      for `touched`                                     (slots,)
+    marks      for `located`                                     (slots,)
 
     Arrays have room for more slots than are used; `arrays` gives those in use.
     """
@@ -58,6 +59,15 @@ class Table:
         if len(found) and found.min() < 0:
             self._add(np.unique(features[found < 0]))
             found = self._places[features]
+        return found
+
+    def located(self, features: NDArray[np.int32]) -> tuple[Slots, Slots, NDArray[np.int32]]:
+        """Their slots, as `slots` gives them, the different ones, and where each stands among those."""
+        found = located(features, self._places, self.marks)
+        if found is None:
+            self.slots(features)
+            found = located(features, self._places, self.marks)
+            assert found is not None
         return found
 
     def merge(self, other: Table) -> None:

@@ -398,6 +398,19 @@ def test_compiled_passes_refuse_what_would_lead_out_of_an_array(arguments: dict[
         )
 
 
+def test_features_beyond_the_last_are_refused() -> None:
+    slots, marks = np.full(3, -1, np.int32), np.full(2, -1, np.int32)
+    for wrong in (3, -1):
+        with pytest.raises(ValueError, match="got a feature beyond 2"):
+            interactions.located(np.array([0, wrong], np.int32), slots, marks)
+    assert interactions.located(np.array([0], np.int32), np.array([2], np.int32), marks) is None
+    slots, rows, places = interactions.located(  # type: ignore[misc]
+        np.array([2, 0, 2, 1], np.int32), np.array([1, 0, 1], np.int32), marks
+    )
+    assert (slots.tolist(), rows.tolist(), places.tolist()) == ([1, 1, 1, 0], [1, 0], [0, 0, 0, 1])
+    assert marks.tolist() == [-1, -1]
+
+
 @pytest.mark.parametrize("wrong", ["places", "few places", "slopes", "sums", "step rows", "step shape", "moments"])
 def test_compiled_updates_refuse_it_too(wrong: str) -> None:
     starts, slots = np.array([0, 2], np.int32), np.array([0, 1], np.int32)
@@ -409,4 +422,6 @@ def test_compiled_updates_refuse_it_too(wrong: str) -> None:
         gradient = interactions.gradients(starts, slots, values, places, 2, kept, sums, slopes)
         rows = np.array([0, 3], np.int32) if wrong == "step rows" else slots
         shape = gradient[:1] if wrong == "step shape" else gradient
-        interactions.step(rows, shape, kept, (0.9, 0.999, 1e-8, np.inf, 1.0), (0.1, 0.0), (0.1, 0.0))
+        interactions.step(
+            rows, shape, kept, np.zeros(3, np.int64), (0.9, 0.999, 1e-8, np.inf, 1.0), (0.1, 0.0), (0.1, 0.0)
+        )

@@ -1,6 +1,6 @@
 """Factorization Machines against their peers: time of a pass, log loss, and the error on ratings.
 
-    python -m benchmarks.factorization_machines speed [--rounds 5]
+    python -m benchmarks.factorization_machines speed [--rounds 5] [--threads 1 2]
     python -m benchmarks.factorization_machines quality [--passes 6]
     python -m benchmarks.factorization_machines memory
     python -m benchmarks.factorization_machines ratings [--seeds 5]
@@ -95,7 +95,7 @@ def learned(made: FactorizationMachinesState, cut: list[Batch]) -> Factorization
     return made
 
 
-def measure_speed(rounds: int) -> None:
+def measure_speed(rounds: int, threads: list[int]) -> None:
     columns, y, truth = planted()
     print(f"truth: log loss {log_loss(truth[RECORDS:], y[RECORDS:]):.4f}")
     cut = batches((one_hot(columns[:RECORDS], FEATURES), y[:RECORDS]))
@@ -107,7 +107,7 @@ def measure_speed(rounds: int) -> None:
     print(f"ours: log loss after a pass {log_loss(ours().finalise().margins(held), y[RECORDS:]):.4f}", flush=True)
     runs: dict[str, Callable[[], object]] = {"ours": ours}
     if importlib.util.find_spec("torch"):
-        runs |= torch_runs(columns, y)
+        runs |= torch_runs(columns, y, threads)
     with tempfile.TemporaryDirectory() as folder:
         if importlib.util.find_spec("xlearn"):
             runs |= xlearn_runs(Path(folder), columns, y)
@@ -132,7 +132,7 @@ def epoch_ratio(found: Rounds) -> str:
     return f"{np.median(ratios):.3g} ({min(ratios):.3g}–{max(ratios):.3g})"
 
 
-def torch_runs(columns: Columns, y: Labels) -> dict[str, Callable[[], object]]:
+def torch_runs(columns: Columns, y: Labels, several: list[int]) -> dict[str, Callable[[], object]]:
     """Embeddings with one column more for linear weights; gradients dense, with a fused Adam, or sparse."""
     import torch
     from torch.nn import functional
@@ -168,11 +168,12 @@ def torch_runs(columns: Columns, y: Labels) -> dict[str, Callable[[], object]]:
         return log_loss(found, y[RECORDS:])
 
     runs: dict[str, Callable[[], object]] = {}
-    for threads in (1, 2):
+    for threads in several:
         for sparse in (False, True):
             name = f"torch, {'sparse' if sparse else 'dense'} gradients, {threads} threads"
             runs[name] = lambda threads=threads, sparse=sparse: run(threads, sparse)  # type: ignore[misc]
-    print(f"torch: log loss after a pass {run(2, False):.4f} (dense), {run(2, True):.4f} (sparse)", flush=True)
+    losses = [run(several[0], sparse) for sparse in (False, True)]
+    print(f"torch: log loss after a pass {losses[0]:.4f} (dense), {losses[1]:.4f} (sparse)", flush=True)
     return runs
 
 
@@ -262,10 +263,10 @@ RATINGS = {
     "bias_init_method": "constant",
     "bias_lr": 0.003,
     "linear_lr": 0.003,
-    "factors_lr": 0.003,
-    "linear_wd": 0.003,
-    "factors_wd": 0.003,
-    "factors_init_sigma": 0.05,
+    "factors_lr": 0.002,
+    "linear_wd": 0.0001,
+    "factors_wd": 0.0002,
+    "factors_init_sigma": 0.02,
 }
 
 
@@ -293,7 +294,7 @@ def measure_ratings(seeds: int, factors: int, passes: int, batch: int, given: di
             from scipy.sparse import csr_matrix
 
             peer = myfm.MyFMRegressor(rank=factors, random_seed=seed)
-            peer.fit(csr_matrix(x[train]), y[train].astype(np.float64), n_iter=200, n_kept_samples=200)
+            peer.fit(csr_matrix(x[train]), y[train].astype(np.float64), n_iter=200, callback=lambda *_: (False, None))
             errors["myfm"].append(rmse(peer.predict(csr_matrix(x[held])), y[held]))
             print(f"seed {seed}: myfm {errors['myfm'][-1]:.4f}", flush=True)
     for name, values in errors.items():
@@ -308,19 +309,21 @@ def rmse(margins: NDArray[Any], y: Labels) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("speed").add_argument("--rounds", type=int, default=5)
+    speed = commands.add_parser("speed")
+    speed.add_argument("--rounds", type=int, default=5)
+    speed.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of torch")
     commands.add_parser("quality").add_argument("--passes", type=int, default=6)
     commands.add_parser("memory")
     rated = commands.add_parser("ratings")
     rated.add_argument("--seeds", type=int, default=5)
-    rated.add_argument("--factors", type=int, default=8)
+    rated.add_argument("--factors", type=int, default=32)
     rated.add_argument("--passes", type=int, default=30)
     rated.add_argument("--batch", type=int, default=1000)
     rated.add_argument("-H", dest="given", action="append", default=[], help="NAME=VALUE, instead of ours")
     given = parser.parse_args()
     match given.command:
         case "speed":
-            measure_speed(given.rounds)
+            measure_speed(given.rounds, given.threads)
         case "quality":
             measure_quality(given.passes)
         case "memory":

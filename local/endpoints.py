@@ -8,12 +8,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from algorithms import TABLE
+import algorithms
 from local import launching
 from local.models import algorithm_name, opened
 from local.processes import Child, Command
 from local.stopping import Stopping
 from local.storage.service import Place
+from recordio.content_types import CSV, RECORDIO
 from recordio.errors import UserError
 
 GRACE_SECONDS = 30  # for open requests
@@ -33,24 +34,31 @@ def serve(
     variables = {} if workers is None else {"MODEL_SERVER_WORKERS": str(workers)}
     with opened(model) as directory, tempfile.TemporaryDirectory(prefix="onepass-") as folder:
         base = Path(folder).resolve()
+        name = algorithm or algorithm_name(directory)
         if image is not None:
             (base / "model").mkdir()
             command = launching.container("serve", base, image, variables, mounts={"model": directory}, port=port)
         else:
-            command = _process(base, directory, algorithm, port, variables)
+            command = _process(base, directory, name, port, variables)
         with Stopping(GRACE_SECONDS) as stopping, Child(command) as child:
             stopping.add(child)
             if _ready(child, port, stopping):
                 url = f"http://127.0.0.1:{port}"
-                print(f"Ready at {url}: for rows in a file records.csv,", flush=True)
-                print(f"  curl -H 'Content-Type: text/csv' --data-binary @records.csv {url}/invocations", flush=True)
+                kind, file = _request(name)
+                print(f"Ready at {url}: for records in a file {file},", flush=True)
+                print(f"  curl -H 'Content-Type: {kind}' --data-binary @{file} {url}/invocations", flush=True)
             return child.wait()
 
 
-def _process(base: Path, directory: Path, algorithm: str | None, port: int, variables: dict[str, str]) -> Command:
-    name = algorithm or algorithm_name(directory)
+def _request(name: str | None) -> tuple[str, str]:
+    """A content type that the algorithm takes, and a name for a file of it."""
+    taken = algorithms.algorithm(str(name)).request_types if name in algorithms.TABLE else (CSV,)
+    return (CSV, "records.csv") if CSV in taken else (RECORDIO, "records.pbr")
+
+
+def _process(base: Path, directory: Path, name: str | None, port: int, variables: dict[str, str]) -> Command:
     if name is None:
-        names = ", ".join(sorted(TABLE))
+        names = ", ".join(sorted(algorithms.TABLE))
         raise UserError(f"The model does not say which algorithm made it: name it with --algorithm, one of {names}")
     (base / "model").symlink_to(directory.resolve())
     return launching.process("serve", base, name, {**variables, "SAGEMAKER_BIND_TO_PORT": str(port)})

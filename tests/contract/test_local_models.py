@@ -90,6 +90,8 @@ def test_a_served_model_answers(case: Case, model: Path) -> None:
         request = urllib.request.Request(
             f"{found[1]}/invocations", record_bytes((case.records(5, 9)[0], None)), {"Content-Type": RECORDIO}
         )
+        told = server.stdout.readline()  # a request that it takes
+        assert f"Content-Type: {'text/csv' if 'text/csv' in case.algorithm.request_types else RECORDIO}'" in told
         with urllib.request.urlopen(request) as reply:
             assert len(json.load(reply)[case.algorithm.envelope]) == 5
         server.send_signal(signal.SIGINT)

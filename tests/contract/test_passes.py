@@ -10,6 +10,7 @@ from tests.contract.jobs import RECORDIO, Feeder, Job, record_bytes
 
 FILE = {"ContentType": RECORDIO}
 PASSING = [case for case in CASES if "validation" in {channel.name for channel in case.algorithm.channels}]
+PUBLISHING = [case for case in CASES if "batch_metrics_publish_interval" in case.algorithm.hyperparameters.model_fields]
 QUALITY = re.compile(r"#quality_metric: host=algo-1, (epoch=\d+, )?(\w+) (\S+) <(\w+)>=\S+")
 
 
@@ -61,3 +62,27 @@ def test_a_fault_of_the_validation_channel_is_told_before_training(case: Case, t
     assert "Unable to read data channel 'validation'" in job.failure
     assert "b.pbr, record 0 (byte 0): got magic" in job.failure
     assert not passes(output)
+
+
+@pytest.mark.parametrize("case", PUBLISHING, ids=str)
+def test_scores_of_a_pass_are_told_on_the_way(case: Case, tmp_path: Path) -> None:
+    """The final scores of the train channel are those of the last pass, gathered while it was learned."""
+    job = Job(tmp_path, case)
+    job.configure(epochs="2", batch_metrics_publish_interval="4")
+    job.channels(train=FILE)
+    job.files("train", {"a.pbr": record_bytes(case.records(1000, 1))})
+    code, output = job.run()
+    assert code == 0, output
+    lines = re.findall(r"#quality_metric: host=algo-1, (.*)train (\S+ <\w+>)=(\S+)", output)
+    batches = -(-1000 // int(case.hyperparameters["mini_batch_size"]))
+    names = list(dict.fromkeys(name for _, name, _ in lines))
+    expected = [
+        (when, name)
+        for epoch in (0, 1)
+        for when in [*(f"epoch={epoch}, batch={batch} " for batch in range(0, batches, 4)), f"epoch={epoch}, "]
+        for name in names
+    ]
+    assert [(when, name) for when, name, _ in lines] == expected + [("", name) for name in names]
+    values = {(when, name): value for when, name, value in lines}
+    for name in names:
+        assert values["", name] == values["epoch=1, ", name] != values["epoch=0, ", name]

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ class FactorizationMachine:
     linear    w, or None in a model without them     (feature_dim,), float32
     bias      w0, or None in a model without it
     network   whose layout the artifact has
+    table     all weights, in rows as compiled passes read them; the others are views of it   (feature_dim, columns)
     """
 
     factors: NDArray[np.float32]
@@ -45,6 +45,16 @@ class FactorizationMachine:
     network: Network = "sparse"
     metrics: Mapping[str, float] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    table: NDArray[np.float32] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        table = np.zeros((self.feature_dim, columns(self.num_factors)), np.float32)
+        table[:, : self.num_factors] = self.factors
+        if self.linear is not None:
+            table[:, -1] = self.linear
+            object.__setattr__(self, "linear", table[:, -1])
+        object.__setattr__(self, "factors", table[:, : self.num_factors])
+        object.__setattr__(self, "table", table)
 
     @property
     def feature_dim(self) -> int:
@@ -53,15 +63,6 @@ class FactorizationMachine:
     @property
     def num_factors(self) -> int:
         return int(self.factors.shape[1])
-
-    @cached_property
-    def table(self) -> NDArray[np.float32]:
-        """Rows as compiled passes read them   (feature_dim, columns)"""
-        table = np.zeros((self.feature_dim, columns(self.num_factors)), np.float32)
-        table[:, : self.num_factors] = self.factors
-        if self.linear is not None:
-            table[:, -1] = self.linear
-        return table
 
     def margins(self, batch: Batch) -> NDArray[np.float32]:
         """Before any link; each record for itself, so the same for any batching   (records,)"""
@@ -131,8 +132,8 @@ def load(directory: Path) -> FactorizationMachine:
         except UserError as error:
             raise UserError(f"{ARRAYS}: {error}") from error
         with np.errstate(over="ignore"):  # told below
-            factors = np.ascontiguousarray(factors, np.float32)
-            linear = None if linear is None else np.ascontiguousarray(linear, np.float32)
+            factors = factors.astype(np.float32, copy=False)
+            linear = None if linear is None else linear.astype(np.float32, copy=False)
         model = FactorizationMachine(factors, linear, bias, kind, layout)
         if not finite(model):
             raise UserError(f"{ARRAYS}: a weight is nan or infinite, expected finite numbers")

@@ -84,7 +84,13 @@ class Table:
         return {name: getattr(self, name)[: self.used].copy() for name in ("features", "kept", "counts")}
 
     def restore(self, arrays: Arrays) -> None:
-        """Go on from the arrays of another table of the same columns."""
+        """Go on from the arrays of another table of the same columns. Raises UserError for arrays that are none."""
+        shapes = {"features": (), "kept": (3, self.columns), "counts": ()}
+        features, width = arrays["features"], self.settings.feature_dim
+        alike = all(arrays[name].shape == (len(features), *shape) for name, shape in shapes.items())
+        known = features.dtype == np.int32 and len(np.unique(features)) == len(features)
+        if not alike or not known or (len(features) and not 0 <= features.min() <= features.max() < width):
+            raise UserError("the rows of the state are not those of a model of these hyperparameters")
         self.used = len(arrays["features"])
         self._make(max(self.used, len(self.features)))
         for name, array in arrays.items():

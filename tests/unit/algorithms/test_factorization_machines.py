@@ -290,6 +290,22 @@ def test_a_state_of_another_kind_is_refused(name: str, value: object) -> None:
         ALGORITHM.restore(other, arrays, values)
 
 
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("features", np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12], np.int32)),
+        ("features", np.array([0, 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], np.int32)),
+        ("features", np.arange(12.0)),
+        ("features", np.arange(3, dtype=np.int32)),
+        ("kept", np.zeros((12, 3, 4), np.float32)),
+    ],
+)
+def test_a_state_with_odd_rows_is_refused(name: str, array: np.ndarray) -> None:
+    arrays, values = learned(FactorizationMachinesState(settings()), *records("binary_classifier", 50)).snapshot()
+    with pytest.raises(UserError, match="the rows of the state are not those"):
+        ALGORITHM.restore(settings(), {**arrays, name: array}, values)
+
+
 def test_another_job_goes_on_with_other_rates() -> None:
     x, y = records("binary_classifier", 100)
     arrays, values = learned(FactorizationMachinesState(settings()), x, y).snapshot()

@@ -24,7 +24,8 @@ def model(network: Network = "sparse", task: str = "regressor", **changed: Any) 
     rng = np.random.default_rng(0)
     factors = rng.normal(size=(FEATURES, FACTORS)).astype(np.float32)
     linear = rng.normal(size=FEATURES).astype(np.float32)
-    return FactorizationMachine(**{**vars(FactorizationMachine(factors, linear, 0.25, task, network)), **changed})
+    parts = {"factors": factors, "linear": linear, "bias": 0.25, "predictor_type": task, "network": network}
+    return FactorizationMachine(**{**parts, **changed})
 
 
 def some_records() -> np.ndarray:

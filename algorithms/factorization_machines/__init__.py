@@ -45,6 +45,7 @@ ALGORITHM = Algorithm(
     recommend=recommend,
     label_size=1,
     sparse=True,
+    pooled=True,
     request_types=("application/json", "application/jsonlines", "application/x-recordio-protobuf"),
     reply_types=("application/json", "application/jsonlines", "application/x-recordio-protobuf"),
 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.contract import Arrays, Pass
+from algorithms.contract import Alone, Arrays, Pass, Pool
 from algorithms.factorization_machines import interactions
 from algorithms.factorization_machines.entries import Entries
 from algorithms.factorization_machines.first import BIAS, first_values
@@ -19,6 +19,7 @@ from algorithms.factorization_machines.model import FactorizationMachine, finite
 from algorithms.factorization_machines.scores import Evaluation, Scores
 from algorithms.factorization_machines.table import Table
 from algorithms.numerics.evaluation import labels_of
+from algorithms.numerics.pooling import row_sums
 from recordio.batch import Batch
 from recordio.errors import UserError
 
@@ -33,9 +34,11 @@ class FactorizationMachinesState:
     table     weights and moments of the features that have come up
     bias      w0, and its moments   (3,)
     steps     updates made
+    largest   records of the largest batch of all hosts, of whose mean slope an update goes
     dense     whether all records came dense: then all features are touched, always; None before the first
     passing   scores of the pass under way, each batch before it was learned
     latest    scores of the last pass that has ended
+    pool      with whom it learns in step
     """
 
     def __init__(self, settings: FactorizationMachinesHyperparameters) -> None:
@@ -46,7 +49,8 @@ class FactorizationMachinesState:
         self.bias = np.zeros(3)
         if settings.use_bias:
             self.bias[0] = first_values(BIAS, np.arange(1), self.groups[2])[0, 0]
-        self.steps = 0
+        self.steps = self.largest = 0
+        self.pool: Pool = Alone()
         self.dense: bool | None = None
         self.renew()
         if self.groups[0].spread == 0:
@@ -64,14 +68,15 @@ class FactorizationMachinesState:
 
     def update(self, batch: Batch) -> None:
         """Raises UserError for records of another width, and for labels that do not fit."""
-        if batch.width != self.settings.feature_dim:
-            expected = self.settings.feature_dim
+        expected = self.settings.feature_dim
+        if len(batch) and batch.width != expected:
             raise UserError(f"got {batch.width} features, expected {expected} (hyperparameter feature_dim)")
-        if not len(batch):
+        if not len(batch) and self.pool.hosts == 1:
             return
-        labels = labels_of(batch, self.settings.classes)
-        dense = isinstance(batch.features, np.ndarray)
-        self.dense = dense if self.dense is None else self.dense and dense
+        labels = labels_of(batch, self.settings.classes) if len(batch) else np.empty(0, np.float32)
+        dense = len(batch) > 0 and isinstance(batch.features, np.ndarray)
+        if len(batch):
+            self.dense = dense if self.dense is None else self.dense and dense
         some = Entries.of(batch)
         if dense:  # features that are 0 are in the batch, too
             rows = self.table.slots(np.arange(batch.width, dtype=np.int32))
@@ -86,7 +91,11 @@ class FactorizationMachinesState:
             gradient = interactions.gradients(
                 some.starts, slots, some.values, places, len(rows), table.kept, sums, slopes
             )
-            self._step(rows, gradient, slopes)
+            sums_of_all = self.pool.sums(np.array([len(labels), slopes.sum(dtype=np.float64)]))[0]
+            features, gradient = row_sums(self.pool, table.features[rows], gradient)
+            if self.pool.hosts > 1:
+                rows = table.slots(features)
+            self._step(rows, gradient, *sums_of_all.tolist())
 
     def progress(self) -> dict[str, float]:
         """Scores of the pass so far, by the names that are printed."""
@@ -99,7 +108,9 @@ class FactorizationMachinesState:
     def end_pass(self, validation: Any) -> Pass:
         self.latest, self.passing = self.passing, Scores(self.settings.predictor_type)
         held = {} if validation is None else validation.finalise()
-        channels = {"train": self.latest.finalise(), "validation": held}
+        train = Scores(self.settings.predictor_type)
+        (train.sums,) = self.pool.sums(self.latest.sums)
+        channels = {"train": train.finalise(), "validation": held}
         qualities = ((channel, *each) for channel, found in channels.items() for each in found.items())
         return Pass(tuple(qualities), improved=False)  # all passes count, none is kept as the best
 
@@ -116,15 +127,23 @@ class FactorizationMachinesState:
         return model
 
     def merge(self, other: FactorizationMachinesState) -> None:
-        """The mean of both: of each feature's row by the updates that it had, of the bias by all."""
+        """The mean of both: of each feature's row by the updates that it had, of the bias by all.
+
+        Hosts that learned in step have the same machine, and need only count together what each has counted.
+        """
         if other.dense is None:
             return
+        if self.pool.hosts > 1:
+            self.dense = other.dense if self.dense is None else self.dense and other.dense
+            self.passing.merge(other.passing)
+            self.latest.merge(other.latest)
+            return
         if self.dense is None:
-            self.__dict__.update(copy.deepcopy(other.__dict__) | {"settings": self.settings})
+            self.__dict__.update(copy.deepcopy(other.__dict__) | {"settings": self.settings, "pool": self.pool})
             return
         self.table.merge(other.table)
         self.bias += other.steps / (self.steps + other.steps) * (other.bias - self.bias)
-        self.steps = max(self.steps, other.steps)
+        self.steps, self.largest = max(self.steps, other.steps), max(self.largest, other.largest)
         self.dense = self.dense and other.dense
         self.passing.merge(other.passing)
         self.latest.merge(other.latest)
@@ -132,7 +151,12 @@ class FactorizationMachinesState:
     def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
         arrays = self.table.arrays()
         arrays |= {"bias": self.bias.copy(), "passing": self.passing.sums.copy(), "latest": self.latest.sums.copy()}
-        values = {"steps": self.steps, "dense": self.dense, "predictor_type": self.settings.predictor_type}
+        values = {
+            "steps": self.steps,
+            "largest": self.largest,
+            "dense": self.dense,
+            "predictor_type": self.settings.predictor_type,
+        }
         return arrays, {**values, "num_factors": self.settings.num_factors}
 
     @classmethod
@@ -145,7 +169,7 @@ class FactorizationMachinesState:
         state.table.restore({name: arrays[name] for name in ("features", "kept", "counts")})
         state.bias = arrays["bias"].copy()
         state.passing.sums, state.latest.sums = arrays["passing"].copy(), arrays["latest"].copy()
-        state.steps, state.dense = values["steps"], values["dense"]
+        state.steps, state.largest, state.dense = values["steps"], values["largest"], values["dense"]
         return state
 
     @classmethod
@@ -173,14 +197,18 @@ class FactorizationMachinesState:
             margins = np.float32(1) / (np.float32(1) + np.exp(-margins))
         return margins - labels
 
-    def _step(self, rows: NDArray[np.int32], gradient: NDArray[np.float32], slopes: NDArray[np.float32]) -> None:
-        """Adam, with moments corrected for all updates, as MXNet does it for rows that are touched now and then."""
+    def _step(self, rows: NDArray[np.int32], gradient: NDArray[np.float32], records: float, slopes: float) -> None:
+        """Adam, with moments corrected for all updates, as MXNet does it for rows that are touched now and then.
+
+        gradient   sums over the records of all hosts, as `slopes` is   (rows, columns)
+        """
         settings = self.settings
+        self.largest = max(self.largest, int(records))
         self.steps += 1
         correction = math.sqrt(1 - BETA_2**self.steps) / (1 - BETA_1**self.steps)
         clip, scale = settings.clip_gradient, settings.rescale_grad
         most = np.inf if clip is None or clip < 0 else clip
-        scale = 1 / len(slopes) if scale is None else scale
+        scale = 1 / self.largest if scale is None else scale
         epsilon = EPSILON if settings.eps is None else max(settings.eps, float(np.finfo(np.float32).tiny))
         factors, linear, bias = self.groups
         interactions.step(
@@ -193,7 +221,7 @@ class FactorizationMachinesState:
             (linear.rate * correction if settings.use_linear else 0.0, linear.decay),
         )
         if settings.use_bias:
-            slope = scale * slopes.sum(dtype=np.float64) + bias.decay * self.bias[0]
+            slope = scale * slopes + bias.decay * self.bias[0]
             slope = max(min(slope, most), -most)
             self.bias[1] = BETA_1 * self.bias[1] + (1 - BETA_1) * slope
             self.bias[2] = BETA_2 * self.bias[2] + (1 - BETA_2) * slope**2

@@ -89,7 +89,7 @@ class Reference:
         groups = {"v": ("factors", touched), "w": ("linear", touched & given.use_linear), "b": ("bias", given.use_bias)}
         for name, (group, rows) in groups.items():
             value, moments, of = getattr(self, name), self.moments[name], given.group(group)  # type: ignore[arg-type]
-            scale = 1 / len(y) if given.rescale_grad is None else given.rescale_grad
+            scale = 1 / given.mini_batch_size if given.rescale_grad is None else given.rescale_grad
             slope = gradients[name] * scale + of.decay * value
             if given.clip_gradient is not None:
                 slope = np.clip(slope, -given.clip_gradient, given.clip_gradient)

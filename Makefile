@@ -56,7 +56,8 @@ test-sanitized: env  ## compiled code under gcc's address and undefined-behaviou
 	tests/fuzz/sanitized .venv/bin/python -m pytest -p no:cacheprovider $(SANITIZED)
 
 SANITIZED = tests/unit/recordio/test_tensors.py tests/unit/recordio/test_writing.py tests/unit/recordio/test_csv.py \
-    tests/unit/recordio/test_libsvm.py tests/unit/recordio/test_json_records.py tests/properties/test_recordio_streams.py
+    tests/unit/recordio/test_libsvm.py tests/unit/recordio/test_json_records.py tests/properties/test_recordio_streams.py \
+    tests/unit/algorithms/test_factorization_machines.py
 
 quickstart: env      ## train on real data, serve, ask, draw
 	.venv/bin/python examples/quickstart.py

@@ -2,7 +2,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 def located(
-    features: NDArray[np.int32], slots: NDArray[np.int32], marks: NDArray[np.int32]
+    features: NDArray[np.int32], where: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]] | None: ...
 def margins(
     starts: NDArray[np.int32],

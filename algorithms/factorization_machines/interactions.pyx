@@ -34,6 +34,7 @@ cdef extern from *:
     namespace {
 
     const std::ptrdiff_t AHEAD = 16;  // entries or rows that are asked for before they are needed
+    const std::ptrdiff_t CACHED = 1 << 17;  // features whose places, 1 MB, are near anyway
 
     // Attributes of a type are lost where it is a template's argument itself.
     template <int lanes> struct Register;
@@ -157,32 +158,32 @@ cdef extern from *:
         }
     }
 
-    // How many different slots there are, or -1 where a feature has none. Whether one is new is hard to foresee: no branch
-    // depends on it, and rows has room for one more than can be.
-    std::ptrdiff_t locate(std::ptrdiff_t count, const std::int32_t *features, const std::int32_t *slots,
-                          std::ptrdiff_t most, std::int32_t *marks, std::int32_t *own, std::int32_t *places,
-                          std::int32_t *rows) {
+    struct Where {  // a feature's slot, and its place among the different ones of a batch; -1 for none
+        std::int32_t slot, place;
+    };
+
+    // How many different features there are, or -1 where one has no slot. Whether one is new is hard to foresee: no branch
+    // depends on it, and the last two arrays have room for one more than can be.
+    std::ptrdiff_t locate(std::ptrdiff_t count, const std::int32_t *features, std::ptrdiff_t width, std::int32_t *all,
+                          std::int32_t *slots, std::int32_t *places, std::int32_t *rows, std::int32_t *different) {
+        Where *where = (Where *)all;
+        const bool wide = width > CACHED;
         std::int32_t found = 0;
         bool complete = true;
         for (std::ptrdiff_t number = 0; number < count; number++) {
-            if (number + 2 * AHEAD < count) {
-                __builtin_prefetch(slots + features[number + 2 * AHEAD]);
-                const std::int32_t soon = slots[features[number + AHEAD]];
-                if (soon >= 0 && soon < most) __builtin_prefetch(marks + soon, 1);
-            }
-            const std::int32_t slot = slots[features[number]];
-            if (slot < 0 || slot >= most) {
+            if (wide && number + AHEAD < count) __builtin_prefetch(where + features[number + AHEAD], 1);
+            Where &one = where[features[number]];
+            if (one.slot < 0) {
                 complete = false;
                 break;
             }
-            const std::int32_t mark = marks[slot], place = mark < 0 ? found : mark;
-            rows[found] = slot;
-            found += mark < 0;
-            marks[slot] = place;
-            own[number] = slot;
-            places[number] = place;
+            rows[found] = slots[number] = one.slot;
+            different[found] = features[number];
+            const std::int32_t before = one.place, place = before < 0 ? found : before;
+            found += before < 0;
+            one.place = places[number] = place;
         }
-        for (std::ptrdiff_t number = 0; number < found; number++) marks[rows[number]] = -1;
+        for (std::ptrdiff_t number = 0; number < found; number++) where[different[number]].place = -1;
         return complete ? found : -1;
     }
 
@@ -221,38 +222,36 @@ cdef extern from *:
         Step step, Group of_factors, Group of_linear,
     ) noexcept nogil
     Py_ssize_t locate(
-        Py_ssize_t count, const int32_t *features, const int32_t *slots, Py_ssize_t most, int32_t *marks, int32_t *own,
-        int32_t *places, int32_t *rows,
+        Py_ssize_t count, const int32_t *features, Py_ssize_t width, int32_t *all, int32_t *slots, int32_t *places,
+        int32_t *rows, int32_t *different,
     ) noexcept nogil
     uint32_t largest(Py_ssize_t count, const int32_t *numbers) noexcept nogil
 
 
-def located(
-    const int32_t[::1] features not None, const int32_t[::1] slots not None, int32_t[::1] marks not None
-):
+def located(const int32_t[::1] features not None, int32_t[:, ::1] where not None):
     """Slots of the entries of a batch, and which different ones there are.
 
     features   (entries,)
-    slots      of each feature, -1 for those that have none           (all features,)
-    marks      -1 everywhere, before and after                        (all slots,)
+    where      slot of each feature, -1 for those that have none; and -1, before and after   (all features, 2)
     returns    slots (entries,), the different ones in order of first sight (different,), and where each entry's stands
-               among them (entries,); None when a feature has no slot, or one that has no mark
+               among them (entries,); None when a feature has no slot
     """
     cdef Py_ssize_t count = features.shape[0], found
-    own_array, places_array = np.empty(count, np.int32), np.empty(count, np.int32)
-    rows_array = np.empty(min(count, marks.shape[0]) + 1, np.int32)
+    if where.shape[1] != 2:
+        raise ValueError("there is not a slot and a place for each feature")
+    slots_array, places_array = np.empty(count, np.int32), np.empty(count, np.int32)
+    most = min(count, where.shape[0]) + 1
+    rows_array, different_array = np.empty(most, np.int32), np.empty(most, np.int32)
     if not count:
-        return own_array, rows_array[:0], places_array
-    if largest(count, &features[0]) >= <size_t> slots.shape[0]:
-        raise ValueError(f"got a feature beyond {slots.shape[0] - 1}")
-    if not marks.shape[0]:
-        return None
-    cdef int32_t[::1] own = own_array, places = places_array, rows = rows_array
+        return slots_array, rows_array[:0], places_array
+    if largest(count, &features[0]) >= <size_t> where.shape[0]:
+        raise ValueError(f"got a feature beyond {where.shape[0] - 1}")
+    cdef int32_t[::1] slots = slots_array, places = places_array, rows = rows_array, different = different_array
     with nogil:
         found = locate(
-            count, &features[0], &slots[0], marks.shape[0], &marks[0], &own[0], &places[0], &rows[0]
+            count, &features[0], where.shape[0], &where[0, 0], &slots[0], &places[0], &rows[0], &different[0]
         )
-    return None if found < 0 else (own_array, rows_array[:found], places_array)
+    return None if found < 0 else (slots_array, rows_array[:found], places_array)
 
 
 def margins(

@@ -30,7 +30,6 @@ class Table:
     features   of each slot                                      (slots,)
     kept       weights, first moment, second moment              (slots, 3, columns)
     counts     updates that each row had                         (slots,)
-    marks      for `located`                                     (slots,)
 
     Arrays have room for more slots than are used; `arrays` gives those in use.
     """
@@ -40,9 +39,9 @@ class Table:
         self.settings = settings
         self.columns = columns(settings.num_factors)
         width = settings.feature_dim
-        self._require(width, 4 + 4 * MODEL_COPIES * self.columns, "A model")
+        self._require(width, 8 + 4 * MODEL_COPIES * self.columns, "A model")
         self.used = 0
-        self._places = np.full(width, -1, np.int32)
+        self._where = np.full((width, 2), -1, np.int32)  # slots, and what `located` needs
         self._make(min(width, FEWEST_ROWS))
 
     @property
@@ -55,18 +54,18 @@ class Table:
 
         Raises UserError when the memory that is free can't hold more rows.
         """
-        found: Slots = self._places[features]
+        found: Slots = self._where[features, 0]
         if len(found) and found.min() < 0:
             self._add(np.unique(features[found < 0]))
-            found = self._places[features]
+            found = self._where[features, 0]
         return found
 
     def located(self, features: NDArray[np.int32]) -> tuple[Slots, Slots, NDArray[np.int32]]:
         """Their slots, as `slots` gives them, the different ones, and where each stands among those."""
-        found = located(features, self._places, self.marks)
+        found = located(features, self._where)
         if found is None:
             self.slots(features)
-            found = located(features, self._places, self.marks)
+            found = located(features, self._where)
             assert found is not None
         return found
 
@@ -95,14 +94,13 @@ class Table:
         self._make(max(self.used, len(self.features)))
         for name, array in arrays.items():
             getattr(self, name)[: self.used] = array
-        self._places[:] = -1
-        self._places[self.features[: self.used]] = np.arange(self.used, dtype=np.int32)
+        self._where[:, 0] = -1
+        self._where[self.features[: self.used], 0] = np.arange(self.used, dtype=np.int32)
 
     def _make(self, rows: int) -> None:
         self.features = np.zeros(rows, np.int32)
         self.kept = np.zeros((rows, 3, self.columns), np.float32)
         self.counts = np.zeros(rows, np.int64)
-        self.marks = np.full(rows, -1, np.int32)
 
     def _add(self, features: NDArray[np.int32]) -> None:
         count = self.used + len(features)
@@ -115,7 +113,7 @@ class Table:
                 getattr(self, name)[:used] = array
         new = slice(self.used, count)
         self.features[new] = features
-        self._places[features] = np.arange(self.used, count, dtype=np.int32)
+        self._where[features, 0] = np.arange(self.used, count, dtype=np.int32)
         self.used = count
         settings, factors = self.settings, np.arange(self.settings.num_factors)
         self.kept[new, 0, : len(factors)] = first_values(features, factors, settings.group("factors"))

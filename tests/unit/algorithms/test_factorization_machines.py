@@ -163,7 +163,7 @@ def test_memory_goes_to_features_that_came_up() -> None:
 
 
 def test_what_memory_cannot_hold_is_refused_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"takes 599336\.9 GB of memory, of which .* are free: lower num_factors"):
+    with pytest.raises(UserError, match=r"takes 599345\.5 GB of memory, of which .* are free: lower num_factors"):
         FactorizationMachinesState(settings(feature_dim=2**31 - 1, num_factors=1_000_000 // 43))
     state = FactorizationMachinesState(settings(feature_dim=100_000))
     monkeypatch.setattr(table, "memory_free", lambda: 1_000_000)
@@ -415,16 +415,19 @@ def test_compiled_passes_refuse_what_would_lead_out_of_an_array(arguments: dict[
 
 
 def test_features_beyond_the_last_are_refused() -> None:
-    slots, marks = np.full(3, -1, np.int32), np.full(2, -1, np.int32)
-    for wrong in (3, -1):
-        with pytest.raises(ValueError, match="got a feature beyond 2"):
-            interactions.located(np.array([0, wrong], np.int32), slots, marks)
-    assert interactions.located(np.array([0], np.int32), np.array([2], np.int32), marks) is None
-    slots, rows, places = interactions.located(  # type: ignore[misc]
-        np.array([2, 0, 2, 1], np.int32), np.array([1, 0, 1], np.int32), marks
-    )
-    assert (slots.tolist(), rows.tolist(), places.tolist()) == ([1, 1, 1, 0], [1, 0], [0, 0, 0, 1])
-    assert marks.tolist() == [-1, -1]
+    where = np.array([[1, -1], [0, -1], [7, -1], [-1, -1]], np.int32)
+    before = where.copy()
+    for wrong in (4, -1):
+        with pytest.raises(ValueError, match="got a feature beyond 3"):
+            interactions.located(np.array([0, wrong], np.int32), where)
+    with pytest.raises(ValueError):
+        interactions.located(np.array([0], np.int32), where[:, :1].copy())
+    assert interactions.located(np.array([2, 0, 3], np.int32), where) is None
+    assert_array_equal(where, before)
+    slots, rows, places = interactions.located(np.array([2, 0, 2, 1], np.int32), where)  # type: ignore[misc]
+    assert (slots.tolist(), rows.tolist(), places.tolist()) == ([7, 1, 7, 0], [7, 1, 0], [0, 1, 0, 2])
+    assert_array_equal(where, before)
+    assert [len(found) for found in interactions.located(np.array([], np.int32), where)] == [0, 0, 0]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("wrong", ["places", "few places", "slopes", "sums", "step rows", "step shape", "moments"])

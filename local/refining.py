@@ -82,10 +82,11 @@ def table(curve: Curve) -> str:
     """The curve as lines of text with bars."""
     longest = 40
     highest = max(metric for _, metric in curve.points)
-    lines = [f"{curve.hyperparameter:>6}  {curve.metric:>12}"]
+    left, right = max(6, len(curve.hyperparameter)), max(12, len(curve.metric))
+    lines = [f"{curve.hyperparameter:>{left}}  {curve.metric:>{right}}"]
     for value, metric in curve.points:
         bar = "█" * round(longest * metric / highest) if highest > 0 else ""
-        lines.append(f"{value:>6}  {metric:>12.6g}  {bar}")
+        lines.append(f"{value:>{left}}  {metric:>{right}.6g}  {bar}")
     return "\n".join(lines)
 
 

@@ -135,6 +135,13 @@ def test_bars_are_in_proportion() -> None:
     assert "█" not in table(Curve("k", "msd", ((1, 0.0),)))
 
 
+@pytest.mark.parametrize("name", ["k", "num_components"])
+def test_numbers_stand_under_their_names(name: str) -> None:
+    head, line = table(Curve(name, "msd", ((12, 40.0),))).splitlines()
+    assert head.index(name) + len(name) == line.index("12") + 2
+    assert head.index("msd") + 3 == line.index("40") + 2
+
+
 def test_the_picture_shows_every_point() -> None:
     (axes,) = drawn(Curve("k", "msd", ((1, 40.0), (20, 10.0)))).axes
     assert axes.get_ylim()[0] == 0

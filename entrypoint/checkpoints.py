@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -18,16 +19,23 @@ from recordio.errors import PlatformError, UserError
 
 EVERY_SECONDS = 5.0
 KEPT = 2  # the newest may turn out to be damaged
+PREFIX = "checkpoint_"
+NAMED = re.compile(rf"{PREFIX}.+-\d{{9,}}")
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where training stands: `records` of pass `epoch` are learned, and all passes before it."""
+    """Where a host of so many stands: `records` of its pass `epoch` are learned, and all passes before it."""
 
     epoch: int = 0
     records: int = 0
+    hosts: int = 1
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.epoch or self.records)
 
     def as_values(self) -> dict[str, int]:
         return asdict(self)
@@ -36,8 +44,9 @@ class Position:
     def of(cls, saved: SavedState) -> Position:
         """Raises UserError for a state that holds none."""
         values = saved.position
-        if values.keys() != {"epoch", "records"} or not all(isinstance(n, int) and n >= 0 for n in values.values()):
-            raise UserError(f"got position {str(dict(values))[:100]!r}, expected epoch and records")
+        names = {"epoch", "records", "hosts"}
+        if values.keys() != names or not all(isinstance(n, int) and n >= 0 for n in values.values()):
+            raise UserError(f"got position {str(dict(values))[:100]!r}, expected epoch, records and hosts")
         return cls(**values)
 
 
@@ -47,12 +56,14 @@ class Checkpoints:
     Raises PlatformError wherever the folder can't be written or read; older checkpoints are then as they were.
     """
 
-    def __init__(self, directory: Path | None, host: str, every_seconds: float = EVERY_SECONDS) -> None:
+    def __init__(self, directory: Path | None, host: str, every_seconds: float = EVERY_SECONDS, hosts: int = 1) -> None:
         self._directory = directory
-        self._prefix = f"checkpoint_{host}-"
+        self._hosts = hosts
+        self._prefix = f"{PREFIX}{host}-"
         self._every_seconds = every_seconds
         self._saved_at = time.monotonic()
         self._damaged: set[Path] = set()
+        self._superseded: list[Path] = []
         if directory is None:
             log.info("Checkpoint loading and saving are disabled.")
             return
@@ -65,12 +76,29 @@ class Checkpoints:
     def latest(self) -> SavedState | None:
         """The newest checkpoint that is whole."""
         for number, found in self._whole():
-            return self._resumed(number, found)
+            if Position.of(found).hosts == self._hosts:
+                return self._resumed(number, found)
         return None
+
+    def of_another_cluster(self) -> list[SavedState]:
+        """The newest of each host, where this one's is not from a cluster of the size that there is now."""
+        mine = next((Position.of(found) for _, found in self._whole()), None)
+        if self._directory is None or (mine is not None and mine.hosts == self._hosts):
+            return []
+        self._superseded = [path for path in self._directory.iterdir() if NAMED.fullmatch(path.name)]
+        hosts = sorted({path.name.rpartition("-")[0].removeprefix(PREFIX) for path in self._superseded})
+        newest = [next(Checkpoints(self._directory, host)._whole(), None) for host in hosts]
+        return [found for each in newest if each for found in each[1:] if Position.of(found).hosts != self._hosts]
+
+    def replace(self, state: Callable[[], SavedState]) -> None:
+        """Save, and remove what hosts of another cluster had saved, where this is the host that went on from it."""
+        self.save_when_due(state, now=True)
+        for path in self._superseded:
+            path.unlink(missing_ok=True)
 
     def latest_of_all(self, collective: Collective) -> SavedState | None:
         """The newest that all hosts have, saved between the same two steps; those after it are removed."""
-        found = dict(self._whole())
+        found = {number: each for number, each in self._whole() if Position.of(each).hosts == self._hosts}
         told = collective.gathered({"numbers": np.array([*found], np.int64)}, {})
         common = set.intersection(*({*arrays["numbers"].tolist()} for arrays, _ in told))
         agreed = max(common, default=-1)

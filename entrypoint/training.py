@@ -8,14 +8,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 import algorithms
-from algorithms.artifacts.states import SavedState, artifact_name, write_state
+from algorithms.artifacts.states import artifact_name, write_state
 from algorithms.artifacts.whole import remove_partial, whole_files
 from algorithms.contract import Algorithm, Alone, GradientState, Model, Publishing, State
 from algorithms.hyperparameters import Hyperparameters
@@ -24,16 +23,15 @@ from entrypoint.ahead import batches_ahead
 from entrypoint.channels import DataChannel, configured_channels
 from entrypoint.checkpoints import EVERY_SECONDS, Checkpoints, Position
 from entrypoint.collective import Collective, joined, require_collective
-from entrypoint.earlier import earlier_artifact
 from entrypoint.environment import Environment
 from entrypoint.peers import SILENCE_SECONDS
 from entrypoint.reports import Reads, Report, StartUp, peak_mebibytes
+from entrypoint.resuming import Resuming
 from entrypoint.scoring import check_first_record, scored
 from entrypoint.steps import in_step
 from recordio.batch import Batch
 from recordio.errors import UserError
 
-SEED = 0  # the same job gives the same model
 PROGRESS_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
@@ -49,17 +47,17 @@ def train(environment: Environment, stopping: threading.Event, start_up: StartUp
     job = Job(environment, stopping, start_up)
     silence = environment.seconds("ONEPASS_SILENCE_SECONDS", SILENCE_SECONDS)
     with joined(job.environment.cluster(), stopping, silence) as collective:
-        job.collective = collective
+        job.join(collective)
         state, position = job.begin()
         job.learn(state, position)
-        learned = Position(position.epoch, position.records + job.reads.records)
-        others = collective.others(partial(job.saved, state, learned))
+        learned = replace(position, records=position.records + job.reads.records)
+        others = collective.others(partial(job.resuming.saved, state, learned))
         if others is not None:
             for other in others:
-                state.merge(job.restored(other))
+                state.merge(job.resuming.restored(other))
             if isinstance(state, GradientState):
                 state.pool = Alone()
-            if any(position != Position() for position in (learned, *map(Position.of, others))):
+            if any(position.begun for position in (learned, *map(Position.of, others))):
                 job.finish(state)
             elif stopping.is_set():
                 log.info("Stopped before the first record: there is no model to save.")
@@ -82,7 +80,8 @@ class Job:
     report: Report = field(init=False)
     channels: dict[str, DataChannel] = field(init=False)
     checkpoints: Checkpoints = field(init=False)
-    collective: Collective = field(default_factory=Collective, init=False)
+    collective: Collective = field(init=False)
+    resuming: Resuming = field(init=False)
     reads: Reads = field(default_factory=Reads, init=False)
     setup_milliseconds: float = field(default=0.0, init=False)
 
@@ -100,7 +99,7 @@ class Job:
         for name, channel in self.channels.items():
             log.info("Reading channel %s as %s, %s mode.", name, channel.content_type, channel.config.mode)
         every = self.environment.seconds("ONEPASS_CHECKPOINT_SECONDS", EVERY_SECONDS)
-        self.checkpoints = Checkpoints(self.environment.checkpoints(), cluster.host, every)
+        self.checkpoints = Checkpoints(self.environment.checkpoints(), cluster.host, every, len(cluster.hosts))
         self.environment.model.mkdir(parents=True, exist_ok=True)
         remove_partial(self.environment.model)
         for name in ("validation", "test"):
@@ -108,43 +107,19 @@ class Job:
         log.info("Number of GPUs being used: %d", int(self.algorithm.gpu and best() is not CPU))
         self.start_up.phase("preflight")
 
-    @property
-    def in_step(self) -> bool:
-        """Whether hosts learn one model together, rather than each its own until they are merged."""
-        return self.algorithm.pooled and self.collective.hosts > 1
+    def join(self, collective: Collective) -> None:
+        """Learn together with other hosts."""
+        self.collective = collective
+        self.resuming = Resuming(self.algorithm, self.hyperparameters, self.environment, self.checkpoints, collective)
 
     def begin(self) -> tuple[State, Position]:
-        """The state to go on from: a checkpoint's, an earlier model's, or an empty one."""
+        """The state to go on from, and where it stands."""
         since = time.time()
-        position = Position()
-        saved = self.checkpoints.latest_of_all(self.collective) if self.in_step else self.checkpoints.latest()
-        if saved is not None:
-            self._check_same_job(saved)
-            state, position = self.restored(saved), Position.of(saved)
-        else:
-            leader = self.environment.cluster().leader
-            earlier = earlier_artifact(self.environment, self.algorithm) if leader or self.in_step else None
-            state = self._continued(earlier)
-        if isinstance(state, GradientState) and self.in_step:
-            state.pool = self.collective
+        state, position = self.resuming.begin()
         self.report.timer("initialize.time", since)
         self.report.metrics(self.reads.metrics(), since=since, Meta="init_train_data_iter")
         self.setup_milliseconds = (time.time() - self.report.started) * 1000
         return state, position
-
-    def _continued(self, earlier: SavedState | Model | None) -> State:
-        if earlier is None:
-            generator = np.random.default_rng((SEED, 0 if self.in_step else self.environment.cluster().rank))
-            return self.algorithm.create(self.hyperparameters, generator)
-        if not isinstance(earlier, SavedState):
-            assert self.algorithm.adopt is not None
-            self._check_width(str(earlier.feature_dim))
-            return self.algorithm.adopt(self.hyperparameters, earlier)
-        self._check_same_kind(earlier)
-        state = self.restored(earlier)
-        if isinstance(state, GradientState):
-            state.renew()
-        return state
 
     def learn(self, state: State, position: Position) -> None:
         """Update the state with every batch of every pass, from `position` on."""
@@ -158,8 +133,8 @@ class Job:
             records = self._learn_pass(state, epoch, position.records)
             if self._stopped() or not self._end_pass(state, epoch):
                 return
-            position = Position(epoch + 1)
-            self.checkpoints.save_when_due(partial(self.saved, state, position), now=True)
+            position = Position(epoch + 1, hosts=self.collective.hosts)
+            self.checkpoints.save_when_due(partial(self.resuming.saved, state, position), now=True)
             channel = self.channels["train"]
             seconds = time.time() - since
             self.report.data_pipeline(channel.path, epoch, seconds, self.reads.batches_since_reset, channel.size_bytes)
@@ -188,10 +163,12 @@ class Job:
                     yield batch
 
         def save(*, now: bool) -> None:
-            self.checkpoints.save_when_due(partial(self.saved, state, Position(epoch, seen)), now=now)
+            self.checkpoints.save_when_due(
+                partial(self.resuming.saved, state, Position(epoch, seen, self.collective.hosts)), now=now
+            )
 
         batches = new()
-        if self.in_step:
+        if self.resuming.in_step:
             batches = in_step(batches, self.collective, self.stopping, self.checkpoints.due, partial(save, now=True))
         try:
             for batch in batches:
@@ -205,7 +182,9 @@ class Job:
                 if publishing is not None and len(batch) and number % interval == 0:
                     for name, value in publishing.progress().items():
                         self._quality("train", name, value, epoch, number)
-                if not self.in_step:  # a stop may be a spot interruption: the job then goes on from here, elsewhere
+                if (
+                    not self.resuming.in_step
+                ):  # a stop may be a spot interruption: the job then goes on from here, elsewhere
                     save(now=self.stopping.is_set())
                 if total_bytes and time.monotonic() - shown > PROGRESS_SECONDS:
                     shown = time.monotonic()
@@ -221,7 +200,7 @@ class Job:
 
     def _stopped(self) -> bool:
         """Whether a stop came; hosts in step must agree on it."""
-        if self.in_step and self.collective.sums(np.array([self.stopping.is_set()], np.int64))[0].any():
+        if self.resuming.in_step and self.collective.sums(np.array([self.stopping.is_set()], np.int64))[0].any():
             self.stopping.set()
         return self.stopping.is_set()
 
@@ -233,7 +212,7 @@ class Job:
         validation = None
         if channel := self.channels.get("validation"):
             validation = scored(state.held_out(), channel, self.stopping)
-            if self._stopped() if self.in_step else validation is None:
+            if self._stopped() if self.resuming.in_step else validation is None:
                 return False
         ended = state.end_pass(validation)
         for index, values in enumerate(ended.candidates):
@@ -280,7 +259,7 @@ class Job:
 
     def _save(self, model: Model, state: State) -> None:
         since = time.time()
-        saved = self.saved(state)
+        saved = self.resuming.saved(state)
         name = artifact_name(saved.arrays)
         with whole_files(self.environment.model) as aside:
             model.save(aside, self.report.host)
@@ -289,14 +268,6 @@ class Job:
             if earlier.name != name:
                 earlier.unlink()
         self.report.timer("model.serialize.time", since)
-
-    def saved(self, state: State, position: Position | None = None) -> SavedState:
-        arrays, values = state.snapshot()
-        where = {} if position is None else position.as_values()
-        return SavedState(self.algorithm.name, self.hyperparameters.as_strings(), arrays, values, where)
-
-    def restored(self, saved: SavedState) -> State:
-        return self.algorithm.restore(self.hyperparameters, saved.arrays, dict(saved.values))
 
     def _hyperparameters(self) -> Hyperparameters:
         declared = self.algorithm.hyperparameters
@@ -313,28 +284,3 @@ class Job:
         """Features of each record; None when the data say so."""
         width = getattr(self.hyperparameters, "feature_dim", None)
         return width if isinstance(width, int) else None
-
-    def _check_same_kind(self, saved: SavedState) -> None:
-        if saved.algorithm != self.algorithm.name:
-            raise UserError(f"The earlier model is one of {saved.algorithm}, expected {self.algorithm.name}")
-        self._check_width(saved.hyperparameters.get("feature_dim", "auto"))
-
-    def _check_width(self, before: str) -> None:
-        now = self._stated_width()
-        if now is not None and before not in ("auto", str(now)):
-            raise UserError(
-                f"The earlier model was trained with feature_dim {before}, this job has {now}: "
-                "a model can only be continued on records of the same width"
-            )
-
-    def _check_same_job(self, saved: SavedState) -> None:
-        """A checkpoint belongs to one job; only `epochs` may differ, to train on."""
-        self._check_same_kind(saved)
-        now: dict[str, Any] = self.hyperparameters.as_strings()
-        differing = [name for name in now if name != "epochs" and now[name] != saved.hyperparameters.get(name)]
-        if differing:
-            name = differing[0]
-            raise UserError(
-                f"The checkpoint was made with {name}={saved.hyperparameters.get(name)}, this job has {now[name]}: "
-                "resume with the same hyperparameters, or give another checkpoint folder"
-            )

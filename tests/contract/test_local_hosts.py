@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from algorithms.artifacts.states import find_state, read_state
 from local.models import opened
 from tests.contract.cases import CASES, Case
-from tests.contract.jobs import record_bytes
+from tests.contract.jobs import record_bytes, wait_for
 from tests.contract.test_local_models import ONEPASS, good, onepass, options
 
 pytest.importorskip("torch", reason="several hosts need the extra torch")
@@ -120,6 +121,37 @@ def test_one_signal_keeps_the_model_of_what_all_have_seen(tmp_path: Path, case: 
     assert (process.returncode, errors) == (0, ""), output
     assert "Stopped early: the model is of the records seen so far." in output
     assert training_metrics(case, tmp_path)
+
+
+@pytest.mark.parametrize("hosts", [1, 3])
+def test_a_job_goes_on_with_another_number_of_hosts(
+    tmp_path: Path, case: Case, data: Path, of_one_host: dict[str, float], hosts: int
+) -> None:
+    """Killed on two hosts, it goes on from what both had learned: nothing is lost, the pass begins anew."""
+    checkpoints = tmp_path / "checkpoints"
+    kept = ("--checkpoint", checkpoints)
+    cut = training(
+        case, data, tmp_path / "cut", "--hosts", 2, *kept, "--distribution", "ShardedByS3Key", epochs="1000000"
+    )
+    process = subprocess.Popen([*ONEPASS, *map(str, cut)], stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: len({*hosts_of(checkpoints)}) == 2, "checkpoints of both hosts")
+    running = psutil.Process(process.pid).children(recursive=True)
+    for each in running:
+        each.kill()
+    psutil.wait_procs(running, timeout=30)
+    process.communicate()
+    saved = [read_state(path) for path in checkpoints.glob("checkpoint_*[0-9]")]
+    epochs = max(1 + one.position["epoch"] for one in saved)
+    output = good(*training(case, data, tmp_path / "out", "--hosts", hosts, *kept, epochs=str(epochs)))
+    assert f"Resuming on {hosts} hosts from checkpoints of 2." in output
+    found = training_metrics(case, tmp_path / "out")
+    for name, value in of_one_host.items():
+        assert found[name] == pytest.approx(value, rel=max(0.01, case.merge_tolerance))
+    assert len({*hosts_of(checkpoints)}) == hosts
+
+
+def hosts_of(checkpoints: Path) -> list[str]:
+    return [path.name.rpartition("-")[0] for path in checkpoints.glob("checkpoint_*[0-9]")]
 
 
 def await_hosts(lines: Iterator[str], words: str) -> None:

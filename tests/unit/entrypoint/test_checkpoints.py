@@ -15,7 +15,7 @@ from tests.unit.entrypoint.forked import as_user, open_folder, with_file_limit
 
 
 def state(number: int, size: int = 1, **position: int) -> SavedState:
-    where = position or {"epoch": 0, "records": number}
+    where = position or {"epoch": 0, "records": number, "hosts": 1}
     return SavedState("toy", {}, {"total": np.full(size, number, np.float64)}, {}, where)
 
 
@@ -73,11 +73,12 @@ def test_a_damaged_newest_one_is_passed_over(
 
 
 @pytest.mark.parametrize(
-    "position", [{}, {"epoch": 1}, {"epoch": -1, "records": 0}, {"epoch": 0, "records": 0, "x": 1}]
+    "position",
+    [{}, {"epoch": 1}, {"epoch": -1, "records": 0, "hosts": 1}, {"epoch": 0, "records": 0, "hosts": 1, "x": 1}],
 )
 def test_a_state_without_a_position_is_no_checkpoint(tmp_path: Path, position: dict[str, int]) -> None:
     saved = SavedState("toy", {}, {}, {}, position)
-    with pytest.raises(UserError, match="expected epoch and records"):
+    with pytest.raises(UserError, match="expected epoch, records and hosts"):
         Position.of(saved)
     write_state(tmp_path / "checkpoint_algo-1-000000007", saved)
     assert newest(tmp_path) is None

@@ -19,6 +19,7 @@ import pytest
 from algorithms.artifacts.archives import pack
 from algorithms.artifacts.states import SavedState, find_state, read_state, write_state
 from entrypoint import scoring, training
+from entrypoint.collective import Collective
 from recordio.batch import Batch
 from recordio.errors import PlatformError, UserError
 from tests.unit import toy
@@ -524,7 +525,7 @@ def test_several_hosts_need_torch(job: Base, monkeypatch: pytest.MonkeyPatch) ->
     assert fails(job, PlatformError).startswith("Training on 2 hosts needs torch, which the slim variant of this image")
 
 
-class Hosts:
+class Hosts(Collective):
     """A collective of one process: the states of the others are given."""
 
     def __init__(self, states: list[SavedState]) -> None:
@@ -533,14 +534,12 @@ class Hosts:
     def others(self, _: object) -> list[SavedState]:
         return self.states
 
-    def barrier(self) -> None: ...
-
 
 @pytest.mark.parametrize("empty", [False, True])
 def test_states_of_other_hosts_are_merged(job: Base, empty: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     from contextlib import contextmanager
 
-    other = SavedState("toy", {}, {"total": np.full(3, 300.0)}, {"count": 3}, {"epoch": 1, "records": 3})
+    other = SavedState("toy", {}, {"total": np.full(3, 300.0)}, {"count": 3}, {"epoch": 1, "records": 3, "hosts": 2})
     if empty:
         for path in (job.data / "train").iterdir():
             path.unlink()

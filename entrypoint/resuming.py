@@ -1,0 +1,132 @@
+"""Resuming: what a job goes on from, a checkpoint, an earlier model, or nothing."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import astuple, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from algorithms.artifacts.states import SavedState
+from algorithms.contract import Algorithm, Arrays, GradientState, Model, State
+from algorithms.hyperparameters import Hyperparameters
+from entrypoint.checkpoints import Checkpoints, Position
+from entrypoint.collective import Collective
+from entrypoint.earlier import earlier_artifact
+from entrypoint.environment import Environment
+from recordio.errors import UserError
+
+SEED = 0  # the same job gives the same model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resuming:
+    """States of one job, at rest and back."""
+
+    algorithm: Algorithm
+    hyperparameters: Hyperparameters
+    environment: Environment
+    checkpoints: Checkpoints
+    collective: Collective
+
+    @property
+    def in_step(self) -> bool:
+        """Whether hosts learn one model together, rather than each its own until they are merged."""
+        return self.algorithm.pooled and self.collective.hosts > 1
+
+    def begin(self) -> tuple[State, Position]:
+        """The state to go on from, and where it stands.
+
+        Raises UserError for a checkpoint or a model of another kind of job.
+        """
+        leader = self.environment.cluster().leader
+        moved = self.checkpoints.of_another_cluster() if leader else []
+        if self.collective.sums(np.array([len(moved)]))[0].any():
+            state, position = self._moved(moved)
+        elif saved := self.checkpoints.latest_of_all(self.collective) if self.in_step else self.checkpoints.latest():
+            self._check_same_job(saved)
+            state, position = self.restored(saved), Position.of(saved)
+        else:
+            earlier = earlier_artifact(self.environment, self.algorithm) if leader or self.in_step else None
+            state, position = self._continued(earlier), Position(hosts=self.collective.hosts)
+        if isinstance(state, GradientState) and self.in_step:
+            state.pool = self.collective
+        return state, position
+
+    def saved(self, state: State, position: Position | None = None) -> SavedState:
+        arrays, values = state.snapshot()
+        where = {} if position is None else position.as_values()
+        return SavedState(self.algorithm.name, self.hyperparameters.as_strings(), arrays, values, where)
+
+    def restored(self, saved: SavedState) -> State:
+        return self.algorithm.restore(self.hyperparameters, saved.arrays, dict(saved.values))
+
+    def _moved(self, saved: list[SavedState]) -> tuple[State, Position]:
+        """Go on from what the leader found of a cluster of another size; the pass that it was in begins anew.
+
+        Hosts in step had one model, and all get it. Of others, the leader goes on from all that they had learned.
+        """
+        arrays: Arrays = {}
+        facts: dict[str, Any] = {}
+        state = None
+        if saved:
+            for each in saved:
+                self._check_same_job(each)
+            where = [Position.of(each) for each in saved]
+            log.info("Resuming on %d hosts from checkpoints of %d.", self.collective.hosts, where[0].hosts)
+            first, *others = sorted(saved, key=lambda one: astuple(Position.of(one)), reverse=True)
+            state = self.restored(first)
+            for other in () if self.algorithm.pooled else others:
+                state.merge(self.restored(other))
+            arrays, values = state.snapshot() if self.in_step else ({}, {})
+            facts = {"epoch": min(position.epoch for position in where), "values": values}
+        (arrays, told), *_ = self.collective.gathered(arrays, facts)
+        if state is None and self.in_step:
+            state = self.algorithm.restore(self.hyperparameters, arrays, told["values"])
+        state = state or self._continued(None)
+        position = Position(told["epoch"], hosts=self.collective.hosts)
+        self.checkpoints.replace(partial(self.saved, state, position))
+        return state, position
+
+    def _continued(self, earlier: SavedState | Model | None) -> State:
+        if earlier is None:
+            generator = np.random.default_rng((SEED, 0 if self.in_step else self.environment.cluster().rank))
+            return self.algorithm.create(self.hyperparameters, generator)
+        if not isinstance(earlier, SavedState):
+            assert self.algorithm.adopt is not None
+            self._check_width(str(earlier.feature_dim))
+            return self.algorithm.adopt(self.hyperparameters, earlier)
+        self._check_same_kind(earlier)
+        state = self.restored(earlier)
+        if isinstance(state, GradientState):
+            state.renew()
+        return state
+
+    def _check_same_kind(self, saved: SavedState) -> None:
+        if saved.algorithm != self.algorithm.name:
+            raise UserError(f"The earlier model is one of {saved.algorithm}, expected {self.algorithm.name}")
+        self._check_width(saved.hyperparameters.get("feature_dim", "auto"))
+
+    def _check_width(self, before: str) -> None:
+        now = getattr(self.hyperparameters, "feature_dim", "auto")
+        if "auto" not in (now, before) and before != str(now):
+            raise UserError(
+                f"The earlier model was trained with feature_dim {before}, this job has {now}: "
+                "a model can only be continued on records of the same width"
+            )
+
+    def _check_same_job(self, saved: SavedState) -> None:
+        """A checkpoint belongs to one job; only `epochs` may differ, to train on."""
+        self._check_same_kind(saved)
+        now: dict[str, Any] = self.hyperparameters.as_strings()
+        differing = [name for name in now if name != "epochs" and now[name] != saved.hyperparameters.get(name)]
+        if differing:
+            name = differing[0]
+            raise UserError(
+                f"The checkpoint was made with {name}={saved.hyperparameters.get(name)}, this job has {now[name]}: "
+                "resume with the same hyperparameters, or give another checkpoint folder"
+            )

@@ -167,7 +167,8 @@ class FactorizationMachinesState:
         _check_alike(settings, values["predictor_type"], values["num_factors"])
         state = cls(settings)
         state.table.restore({name: arrays[name] for name in ("features", "kept", "counts")})
-        state.bias = arrays["bias"].copy()
+        state.table.weights[:, -1] *= settings.use_linear
+        state.bias = arrays["bias"] * settings.use_bias
         state.passing.sums, state.latest.sums = arrays["passing"].copy(), arrays["latest"].copy()
         state.steps, state.largest, state.dense = values["steps"], values["largest"], values["dense"]
         return state
@@ -185,9 +186,8 @@ class FactorizationMachinesState:
         seen = np.flatnonzero(model.table.any(axis=1)).astype(np.int32)
         slots = state.table.slots(seen)
         state.table.weights[slots] = model.table[seen]
-        state.table.weights[slots, -1] *= settings.use_linear
-        if settings.use_bias:
-            state.bias[0] = model.bias or 0.0
+        state.table.weights[:, -1] *= settings.use_linear
+        state.bias[0] = (model.bias or 0.0) * settings.use_bias
         state.dense = model.network == "dense"
         return state
 

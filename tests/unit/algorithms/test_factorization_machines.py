@@ -19,6 +19,7 @@ from algorithms.factorization_machines import ALGORITHM, interactions, table
 from algorithms.factorization_machines.entries import Entries
 from algorithms.factorization_machines.first import first_values
 from algorithms.factorization_machines.hyperparameters import FactorizationMachinesHyperparameters, Weights
+from algorithms.factorization_machines.model import FactorizationMachine
 from algorithms.factorization_machines.scores import Scores
 from algorithms.factorization_machines.state import FactorizationMachinesState
 from recordio.batch import Batch
@@ -313,6 +314,22 @@ def test_another_job_goes_on_with_other_rates() -> None:
     before = state.finalise().factors  # type: ignore[attr-defined]
     state.update(Batch(x[:20], y[:20]))
     assert_array_equal(state.finalise().factors, before)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["state", "model"])
+def test_another_job_goes_on_without_bias_and_linear_weights(alone: bool) -> None:
+    """They are gone, not held: what is learned then is learned by factors alone."""
+    x, y = records("regressor", 100)
+    earlier = learned(FactorizationMachinesState(settings("regressor")), x, y)
+    without = settings("regressor", use_bias=False, use_linear=False)
+    assert ALGORITHM.adopt is not None
+    state = ALGORITHM.adopt(without, earlier.finalise()) if alone else ALGORITHM.restore(without, *earlier.snapshot())
+    state.update(Batch(x[:20], y[:20]))
+    before = FactorizationMachine(earlier.finalise().factors, None, None, "regressor")
+    errors = before.margins(Batch(x[:20])) - y[:20]
+    assert state.progress()["mse"] == pytest.approx(np.mean(errors**2), rel=1e-5)  # type: ignore[attr-defined]
+    model = state.finalise()
+    assert model.linear is None and model.bias is None  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("dense", [False, True], ids=["sparse", "dense"])

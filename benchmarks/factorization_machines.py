@@ -264,6 +264,7 @@ RATINGS = {
     "bias_lr": 0.003,
     "linear_lr": 0.003,
     "factors_lr": 0.002,
+    "bias_wd": 0,
     "linear_wd": 0.0001,
     "factors_wd": 0.0002,
     "factors_init_sigma": 0.02,

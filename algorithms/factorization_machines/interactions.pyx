@@ -179,9 +179,9 @@ cdef extern from *:
             }
             rows[found] = slots[number] = one.slot;
             different[found] = features[number];
-            const std::int32_t before = one.place, place = before < 0 ? found : before;
-            found += before < 0;
-            one.place = places[number] = place;
+            const std::int32_t fresh = one.place >> 31;  // all bits of it, or none
+            one.place = places[number] = (one.place & ~fresh) | (found & fresh);
+            found -= fresh;
         }
         for (std::ptrdiff_t number = 0; number < found; number++) where[different[number]].place = -1;
         return complete ? found : -1;

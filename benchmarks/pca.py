@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 import recordio
 from algorithms.pca import ALGORITHM
 from algorithms.pca.model import PCAModel
+from algorithms.pca.scatter import EXACT_RECORDS
 from benchmarks.rounds import measured
 from recordio.batch import Batch
 from tests.contract.cases import Case
@@ -147,19 +148,29 @@ def exact(x: Matrix) -> NDArray[np.float64]:
 
 
 def widths(rounds: int) -> None:
-    """Microseconds a record by number of features: products of all pairs, and sketches."""
-    for features, records in ((128, 100_000), (512, 50_000), (2048, 10_000), (4096, 5_000), (50_000, 1_000)):
-        x = rotated_thin(records, features)
-        modes = ["regular", "randomized"] if 1024 < features < 10_000 else []
-        modes = modes or ["randomized" if features > 1024 else "regular"]
-        contenders = {
-            mode: lambda x=x, mode=mode: onepass(from_memory(x), settings(x.shape[1], 10, algorithm_mode=mode))
-            for mode in modes
-        }
+    """Microseconds a record by number of features, once the first records are learned, without the final stage."""
+    for features, modes in ((128, ["regular"]), (512, ["regular"]), (2048, ["regular", "randomized"]), (50_000, None)):
+        x = rotated_thin(20_000_000 // features, features)
+        contenders = {mode: updates(x, mode) for mode in modes or ["randomized"]}
         found = measured(contenders, rounds)
-        for mode in modes:
-            micros = found.seconds(mode).times(1e6 / records)
+        for mode in contenders:
+            micros = found.seconds(mode).times(1e6 / len(x))
             print(f"{features} features, {mode}: {micros} µs a record; {found.load}", flush=True)
+
+
+def updates(x: Matrix, mode: str) -> Callable[[], object]:
+    given = settings(x.shape[1], 10, algorithm_mode=mode)
+    state = ALGORITHM.create(ALGORITHM.hyperparameters.from_strings(given), np.random.default_rng(0))
+
+    def run() -> None:
+        for batch in from_memory(x)():  # type: ignore[attr-defined]
+            state.update(batch)
+
+    seen = 0
+    while mode == "regular" and seen < EXACT_RECORDS:
+        run()
+        seen += len(x)
+    return run
 
 
 def rotated_thin(records: int, features: int) -> Matrix:

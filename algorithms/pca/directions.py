@@ -20,10 +20,10 @@ class Directions:
     """Rows whose products x'x sum up to nearly those of all rows seen (Liberty 2013).
 
     When there are too many, they are turned to their principal axes, so that the last can go. Squared lengths of the
-    last fifth then shrink by that of the longest that went (Desai, Ghashami and Phillips 2016, section 3, with alpha
-    0.2): a direction that returns again and again grows, if slowly, and takes the place of one that was strong once.
-    The others are not shrunk, unlike in the first method, which lost half of their length on flat spectra. Components
-    come from the first half.
+    last fifth then shrink by that of the longest that went (Desai, Ghashami and Phillips 2016, with alpha 0.2): a
+    direction that returns again and again grows, if slowly, and takes the place of one that was strong once. The others
+    are not shrunk, unlike in the first method, which lost half of their length on flat spectra. Components come from
+    the first half.
 
     rows    (kept, features)
     rank    kept at most

@@ -9,7 +9,7 @@ from algorithms.hyperparameters import Hyperparameters, hyper
 
 LEAST_EXTRA = 10
 LEAST_RANK = 32  # below it, turning a sketch costs more in calls than in products
-PAIRED_FEATURES = 1024  # products of all their pairs take 8 MiB, and a third of a sketch's time
+PAIRED_FEATURES = 1024  # products of all their pairs take 8 MiB, and less than half of a sketch's time
 
 
 class PCAHyperparameters(Hyperparameters):

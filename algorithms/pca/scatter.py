@@ -11,11 +11,10 @@ from algorithms.contract import Arrays
 from algorithms.numerics.device import Device
 from algorithms.numerics.products import Doubles, gram
 
-# A sum of 2,048 products in single precision is off by about 3e-7 of its size, at random, so that the total of T such
-# sums is off by 3e-7 / sqrt(T). That drowns components whose s is below 5e-4 of the largest, where there is one sum,
-# and matters to none above 2e-4 after 64. So the first records are multiplied in double precision, which takes twice
-# as long.
-EXACT_RECORDS = 1 << 15
+# A sum of 2,048 products in single precision is off by about 3e-7 of its size, at random. That alone would drown
+# components whose s is below 5e-4 of the largest. After 8 tiles in doubles, which take twice as long, T more are off by
+# 3e-7 * sqrt(T) / (T + 8) of the total: 5e-8 at most, and less and less after 8.
+EXACT_RECORDS = 1 << 14
 LEAST_TILE = 2048
 LEAST_TOTAL = 1e-20  # of squares: 1e-18 of it is the least that single precision holds
 
@@ -35,7 +34,7 @@ class Scatter:
     @property
     def rows_at_once(self) -> int:
         """Enough that the products, not the adding of sums, take the time."""
-        return max(LEAST_TILE, len(self.sums))
+        return max(LEAST_TILE, len(self.sums) // 2)
 
     @property
     def reach(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,6 @@ from algorithms.pca.model import PCAModel, scores
 from algorithms.pca.scatter import Scatter
 from recordio.batch import Batch
 from recordio.errors import UserError
-
-log = logging.getLogger(__name__)
 
 
 class PCAState:

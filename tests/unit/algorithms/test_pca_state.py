@@ -168,7 +168,7 @@ def test_the_size_of_a_state_does_not_grow(mode: str) -> None:
     def size(records: int) -> int:
         return sum(array.nbytes for array in seen(falling(records), hyper(mode)).snapshot()[0].values())
 
-    assert size(5760) == size(2880)  # tiles of 90 rows, or 32: none waits
+    assert size(5760) == size(2880)  # multiples of 64, and of 32: no row waits
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="torch is not installed")

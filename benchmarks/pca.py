@@ -14,7 +14,7 @@ import argparse
 import io
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import repeat
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from tests.contract.jobs import RECORDIO, Feeder, Job, record_bytes
 RECORDS, FEATURES, COMPONENTS, BATCH = 1_000_000, 128, 16, 5000
 
 Matrix = NDArray[np.float32]
+Batches = Callable[[], Iterable[Batch]]  # one pass
 
 
 def rotated(records: int = RECORDS, features: int = FEATURES) -> Matrix:
@@ -50,16 +51,16 @@ def settings(features: int, components: int, **more: object) -> dict[str, str]:
     return {name: str(value) for name, value in given.items()}
 
 
-def onepass(batches: Callable[[], object], given: dict[str, str]) -> PCAModel:
+def onepass(batches: Batches, given: dict[str, str]) -> PCAModel:
     state = ALGORITHM.create(ALGORITHM.hyperparameters.from_strings(given), np.random.default_rng(0))
-    for batch in batches():  # type: ignore[attr-defined]
+    for batch in batches():
         state.update(batch)
     model = state.finalise()
     assert isinstance(model, PCAModel)
     return model
 
 
-def from_memory(x: Matrix) -> Callable[[], object]:
+def from_memory(x: Matrix) -> Batches:
     return lambda: (Batch(x[start : start + BATCH]) for start in range(0, len(x), BATCH))
 
 
@@ -108,7 +109,7 @@ def speed(rounds: int) -> None:
     recordio.write_dense(stream, x)
     content = stream.getvalue()
 
-    def decoded() -> object:
+    def decoded() -> Iterable[Batch]:
         return recordio.batches(content, RECORDIO, BATCH)
 
     contenders: dict[str, Callable[[], object]] = {
@@ -116,7 +117,7 @@ def speed(rounds: int) -> None:
         "product (SYRK)": halves(x),
         "ours": lambda: onepass(from_memory(x), given),
         "covariance_eigh": lambda: covariance_eigh(x),
-        "decoding": lambda: sum(map(len, decoded())),  # type: ignore[call-overload]
+        "decoding": lambda: sum(map(len, decoded())),
         "ours, RecordIO": lambda: onepass(decoded, given),
         "IncrementalPCA": lambda: incremental(x),
     }
@@ -163,7 +164,7 @@ def updates(x: Matrix, mode: str) -> Callable[[], object]:
     state = ALGORITHM.create(ALGORITHM.hyperparameters.from_strings(given), np.random.default_rng(0))
 
     def run() -> None:
-        for batch in from_memory(x)():  # type: ignore[attr-defined]
+        for batch in from_memory(x)():
             state.update(batch)
 
     seen = 0

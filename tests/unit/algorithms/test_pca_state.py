@@ -105,8 +105,8 @@ def test_law_holds(law: object, mode: str, tmp_path: Path) -> None:
     given = {"num_components": "4", "feature_dim": str(WIDTH), "mini_batch_size": "97", "algorithm_mode": mode}
     # A sketch lets go of other rows in another order: of what 32 rows of 90 can't hold, a twentieth is left.
     case = Case("pca", given, records, merge_tolerance=1e-6 if mode == "regular" else 1e-3)
-    assert isinstance(case.algorithm.create(hyper(mode), np.random.default_rng(0)).sketch, kind(mode))  # type: ignore[attr-defined]
-    apply(law, laws.Subject(case, case.algorithm), tmp_path)  # type: ignore[arg-type]
+    assert isinstance(case.algorithm.create(hyper(mode), np.random.default_rng(0)).sketch, kind(mode))
+    apply(law, laws.Subject(case, case.algorithm), tmp_path)
 
 
 def kind(mode: str) -> type[Scatter] | type[Directions]:
@@ -121,7 +121,7 @@ def test_a_restored_state_goes_on_exactly(mode: str, cut: int, subtract_mean: bo
     for start in range(0, 400, 50):
         if start <= cut < start + 50:
             arrays, values = state.snapshot()
-            state = ALGORITHM.restore(given, arrays, json.loads(json.dumps(values)))  # type: ignore[assignment]
+            state = ALGORITHM.restore(given, arrays, json.loads(json.dumps(values)))
         state.update(Batch(x[start : start + 50]))
         whole.update(Batch(x[start : start + 50]))
     assert_same(state, whole)

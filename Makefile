@@ -72,4 +72,4 @@ docs: env            ## write the generated parts of docs/
 	.venv/bin/python docs/generate.py
 
 clean:               ## remove the environment and what was built
-	rm -rf .venv .venv-mxnet build quickstart cells eigendigits *.egg-info recordio/*.so
+	rm -rf .venv .venv-mxnet build quickstart results *.egg-info recordio/*.so

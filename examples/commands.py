@@ -26,8 +26,8 @@ def run(*command: str) -> None:
     subprocess.run([ONEPASS, *command], check=True)
 
 
-def ask(model: Path, rows: np.ndarray[Any, Any]) -> list[dict[str, float]]:
-    """Serve the model on a free port and send the rows as one JSON request."""
+def ask(model: Path, rows: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
+    """Serve the model on a free port and send the rows as one JSON request: an answer for each."""
     command = ["serve", str(model), "--port", "0"]
     show(command)
     with subprocess.Popen([ONEPASS, *command], stdout=subprocess.PIPE, text=True) as server:
@@ -37,7 +37,7 @@ def ask(model: Path, rows: np.ndarray[Any, Any]) -> list[dict[str, float]]:
         body = json.dumps({"instances": [{"features": row} for row in rows.tolist()]}).encode()
         request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request) as reply:
-            predictions: list[dict[str, float]] = json.load(reply)["predictions"]
+            (answers,) = json.load(reply).values()
         server.terminate()
         server.communicate()  # it says goodbye; without a reader it would complain
-    return predictions
+    return list(answers)

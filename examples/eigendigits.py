@@ -3,60 +3,32 @@
     .venv/bin/python examples/eigendigits.py
 
 Everything goes through the commands and requests that you would use yourself; each is printed before it runs. Results
-are in eigendigits/: the data, the models, and eigendigits.png.
+are in results/eigendigits/: the data, the models, and eigendigits.png.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
-import subprocess
-import sys
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from commands import ask, console, run
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-FOLDER = Path("eigendigits")
+FOLDER = Path("results/eigendigits")
 COMPONENTS = 16
-ONEPASS = str(Path(sys.executable).with_name("onepass"))
 Matrix = np.ndarray[Any, Any]
-console = Console()
-
-
-def run(*arguments: str) -> None:
-    console.print(f"\n$ onepass {shlex.join(arguments)}", style="bold", markup=False, highlight=False, soft_wrap=True)
-    subprocess.run([ONEPASS, *arguments], check=True)
 
 
 def prepare() -> tuple[Matrix, Matrix]:
     """1,797 digits of 8 x 8 pixels and what they show: the first 1,500 to learn from, the others as a test."""
     digits = load_digits()
-    FOLDER.mkdir(exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     for name, rows in (("train", slice(0, 1500)), ("test", slice(1500, None))):
         np.savetxt(FOLDER / f"{name}.csv", digits.data[rows], fmt="%g", delimiter=",")
     return digits.data, digits.target
-
-
-def projected(images: Matrix) -> Matrix:
-    """Serve the model on a free port and send all images as one JSON request   (images, COMPONENTS)"""
-    command = ["serve", f"{FOLDER}/model/model.tar.gz", "--port", "0"]
-    console.print(f"\n$ onepass {shlex.join(command)}", style="bold", markup=False, highlight=False)
-    with subprocess.Popen([ONEPASS, *command], stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        url = next(word.rstrip(":") for line in server.stdout for word in line.split() if word.startswith("http://"))
-        body = json.dumps({"instances": [{"features": image} for image in images.tolist()]}).encode()
-        request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request) as reply:
-            projections = json.load(reply)["projections"]
-        server.terminate()
-        server.communicate()
-    return np.array([one["projection"] for one in projections])
 
 
 def opened() -> tuple[Matrix, Matrix, Matrix]:
@@ -105,7 +77,8 @@ def main() -> None:
     run("train", "pca", *channels, *content_type, *settings, "--output", f"{FOLDER}/model")
     run("elbow", f"{FOLDER}/model/model.tar.gz")
     run("finalise", f"{FOLDER}/model/model.tar.gz", "-H", "num_components=3", "--output", f"{FOLDER}/three")
-    projections = projected(images)
+    answers = ask(FOLDER / "model" / "model.tar.gz", images)
+    projections = np.array([one["projection"] for one in answers])
     for name, x in (("64 pixels", images), (f"{COMPONENTS} components", projections)):
         right = KNeighborsClassifier(3).fit(x[:1500], targets[:1500]).score(x[1500:], targets[1500:])
         console.print(f"Three neighbours among {name} name {right:.1%} of the unseen digits right.")

@@ -1,7 +1,7 @@
 """Linear Learner on real data: find malignant tumours from measurements of cells. A miss is worse than a false alarm.
 
 Run it with `.venv/bin/python examples/linear_learner.py`. It learns 32 candidates, shows why the winner won, serves it,
-asks it about records that it has not seen, and goes on with records that came in since. Results are in cells/.
+asks it about records that it has not seen, and goes on with records that came in since. Results are in results/cells/.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from commands import ask, console, run
 from rich.table import Table
 from sklearn.datasets import load_breast_cancer
 
-FOLDER = Path("cells")
+FOLDER = Path("results/cells")
 PARTS = {"train": slice(0, 240), "validation": slice(240, 370), "new": slice(370, 440), "test": slice(440, None)}
 BETA = 3  # recall counts three times as much as precision
 
@@ -24,7 +24,7 @@ def prepare() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """569 records of 30 measurements, the label first: 1 is malignant. Returns those to ask about, and their labels."""
     data = load_breast_cancer()
     rows = np.column_stack((1 - data.target, data.data))[np.random.default_rng(0).permutation(len(data.target))]
-    FOLDER.mkdir(exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     for name, part in PARTS.items():
         np.savetxt(FOLDER / f"{name}.csv", rows[part], fmt="%.7g", delimiter=",")
     return rows[PARTS["test"], 1:], rows[PARTS["test"], 0]

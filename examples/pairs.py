@@ -1,19 +1,16 @@
 """Even or odd: what pairs of pixels tell of handwritten digits that single pixels don't.
 
 Run it with `.venv/bin/python examples/pairs.py`. A linear model and factorization machines learn the same 1,300 digits
-through the container contract, and are asked about 497 that they have not seen. Results are in pairs/.
+through the container contract, and are asked about 497 that they have not seen. Results are in results/pairs/.
 """
 
 from __future__ import annotations
 
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+from commands import console, run
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_digits
 
@@ -23,8 +20,7 @@ from algorithms.artifacts.archives import unpack
 from algorithms.contract import Model
 from recordio.batch import Batch
 
-FOLDER = Path("pairs")
-ONEPASS = str(Path(sys.executable).with_name("onepass"))
+FOLDER = Path("results/pairs")
 SETTINGS = {
     "linear-learner": {"mini_batch_size": 50, "epochs": 30},
     "factorization-machines": {
@@ -36,7 +32,6 @@ SETTINGS = {
         "factors_init_sigma": 0.05,
     },
 }
-console = Console()
 
 
 def prepare() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -45,7 +40,7 @@ def prepare() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     order = np.random.default_rng(0).permutation(len(digits.target))
     images = (digits.data[order] / 16).astype(np.float32)
     odd = (digits.target[order] % 2).astype(np.float32)
-    FOLDER.mkdir(exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     for name, rows in (("train", slice(0, 1300)), ("test", slice(1300, None))):
         with (FOLDER / f"{name}.pbr").open("wb") as file:
             recordio.write_dense(file, images[rows], odd[rows])
@@ -57,8 +52,7 @@ def train(name: str) -> Model:
     given = {"predictor_type": "binary_classifier", "feature_dim": 64, **SETTINGS[name]}
     command += [word for key, value in given.items() for word in ("-H", f"{key}={value}")]
     command += ["--output", f"{FOLDER}/{name}"]
-    console.print(f"\n$ onepass {shlex.join(command)}", style="bold", markup=False, highlight=False, soft_wrap=True)
-    subprocess.run([ONEPASS, *command], check=True)
+    run(*command)
     unpacked = FOLDER / name / "unpacked"
     if unpacked.exists():
         for old in unpacked.iterdir():

@@ -42,7 +42,7 @@ def test_commands_work(page: Path, tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     for entry in ROOT.iterdir():
-        if entry.name not in (".git", "quickstart", "cells", "eigendigits", "build"):
+        if entry.name not in (".git", "quickstart", "results", "build"):
             (checkout / entry.name).symlink_to(entry)
     (checkout / ".venv").unlink()
     (checkout / ".venv" / "bin").mkdir(parents=True)

@@ -18,8 +18,18 @@ def few_threads(multiplications: int) -> AbstractContextManager[Any]:
     return _blas().limit(limits=1) if multiplications < SMALL else nullcontext()
 
 
+def one_thread() -> AbstractContextManager[Any]:
+    """One thread for what calls BLAS very often, such as eigenvalues; also in libraries that were loaded just now."""
+    limited: AbstractContextManager[Any] = _found().limit(limits=1)
+    return limited
+
+
 @cache
 def _blas() -> Any:
+    return _found()
+
+
+def _found() -> Any:
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController().select(user_api="blas")

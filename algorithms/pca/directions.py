@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from algorithms.contract import Arrays
 from algorithms.numerics.device import Device
 from algorithms.numerics.products import Doubles, gram
-from algorithms.numerics.threads import few_threads
+from algorithms.numerics.threads import few_threads, one_thread
 
 SHRUNK = 0.2  # of the rows
 PIECE_FEATURES = 2048  # that are stacked and turned at once, in the cache
@@ -83,12 +83,13 @@ class Directions:
     def components(self, count: int) -> tuple[Doubles, Doubles]:
         """Singular values and right singular vectors of the rows, largest last   (count,) and (features, count)"""
         features = self.rows.shape[1]
-        _, vectors = np.linalg.eigh(self._products(np.empty((0, features), np.float32)))
         axes = np.zeros((features, count))
         found = min(count, len(self.rows))
-        for piece in self._pieces():
-            axes[piece, :found] = self.rows[:, piece].T @ vectors[:, : -found - 1 : -1]
-        basis, triangle = np.linalg.qr(axes)  # orthonormal also where rows are fewer than components
+        with one_thread():
+            _, vectors = np.linalg.eigh(self._products(np.empty((0, features), np.float32)))
+            for piece in self._pieces():
+                axes[piece, :found] = self.rows[:, piece].T @ vectors[:, : -found - 1 : -1]
+            basis, triangle = np.linalg.qr(axes)  # orthonormal also where rows are fewer than components
         return np.abs(np.diag(triangle))[::-1], basis[:, ::-1]
 
     def arrays(self) -> Arrays:

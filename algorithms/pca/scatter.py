@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from algorithms.contract import Arrays
 from algorithms.numerics.device import Device
 from algorithms.numerics.products import Doubles, gram
+from algorithms.numerics.threads import one_thread
 
 # A sum of 2,048 products in single precision is off by about 3e-7 of its size, at random. That alone would drown
 # components whose s is below 5e-4 of the largest. After 8 tiles in doubles, which take twice as long, T more are off by
@@ -69,7 +70,8 @@ class Scatter:
         from scipy.linalg import eigh  # 0.15 s to import
 
         features = len(self.sums)
-        squares, vectors = eigh(self.sums, subset_by_index=[features - count, features - 1])
+        with one_thread():
+            squares, vectors = eigh(self.sums, subset_by_index=[features - count, features - 1])
         return np.sqrt(np.maximum(squares, 0)), vectors
 
     def arrays(self) -> Arrays:

@@ -15,6 +15,7 @@ from algorithms.numerics.distances import Rows, closest, nearest, sums_by
 from algorithms.numerics.products import gram, steady
 from algorithms.numerics.randomness import freeze, thaw
 from algorithms.numerics.sample import Sample, draw
+from algorithms.numerics.threads import one_thread
 from recordio.errors import UserError
 
 
@@ -185,3 +186,16 @@ def test_gram(device: Device, shape: tuple[int, int], monkeypatch: pytest.Monkey
         np.testing.assert_allclose(gram(rows, device=device), exact, rtol=1e-13)  # rounding of sums in doubles
         # 300 terms of one sign: half an ulp each at most, and far less by chance.
         np.testing.assert_allclose(gram(rows, np.float32, device), exact, rtol=1e-5)
+
+
+def test_one_thread_for_every_library() -> None:
+    import scipy.linalg  # noqa: F401 - brings a BLAS of its own
+    from threadpoolctl import threadpool_info
+
+    def threads() -> list[int]:
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    before = threads()
+    with one_thread():
+        assert len(threads()) == len(before) and set(threads()) == {1}
+    assert threads() == before

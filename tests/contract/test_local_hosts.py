@@ -65,8 +65,9 @@ def training_metrics(case: Case, output: Path) -> dict[str, float]:
     return dict(case.algorithm.restore(settings, saved.arrays, dict(saved.values)).finalise().metrics)
 
 
-@pytest.mark.parametrize("distribution", ["FullyReplicated", "ShardedByS3Key"])
-@pytest.mark.parametrize(("hosts", "mode"), [(2, "File"), (3, "Pipe")])
+@pytest.mark.parametrize(
+    ("hosts", "mode", "distribution"), [(2, "File", "FullyReplicated"), (3, "Pipe", "ShardedByS3Key")]
+)
 def test_hosts_learn_what_one_would(
     tmp_path: Path,
     case: Case,

@@ -90,8 +90,16 @@ def case(request: pytest.FixtureRequest) -> Case:
     return found
 
 
-@pytest.mark.parametrize("victim", HOSTS[:2], ids=["leader", "other"])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize(
+    ("case", "victim", "how"),
+    [
+        (KINDS[0], HOSTS[0], signal.SIGKILL),
+        (KINDS[0], HOSTS[1], signal.SIGSTOP),
+        (KINDS[1], HOSTS[0], signal.SIGSTOP),
+        (KINDS[1], HOSTS[1], signal.SIGKILL),
+    ],
+    ids=["leader-killed", "other-frozen", "leader-in-step-frozen", "other-in-step-killed"],
+)
 def test_a_lost_host_ends_the_job_and_is_named(tmp_path: Path, case: Case, victim: str, how: signal.Signals) -> None:
     with running(case, tmp_path, HOSTS) as hosts:
         for host in hosts.values():

@@ -72,6 +72,7 @@ ALGORITHM = Algorithm(
     ),
     create=_create,
     restore=LinearLearnerState.restore,
+    adopt=LinearLearnerState.adopt,
     load=load,
     evaluate=evaluate,
     label_size=1,

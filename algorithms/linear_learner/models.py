@@ -30,6 +30,7 @@ class Models:
     bias      None for models without an intercept      (1, candidates * outputs)
     records   learned so far
     largest   records of the largest batch of all hosts
+    drawn     whether first weights were random
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Models:
         bias = np.full((1, columns), settings.init_bias, np.float32)
         self.bias = Descent(bias, moves, of_bias) if settings.use_bias else None
         self.records = self.largest = 0
+        self.drawn = True
         self._places = np.full(features, -1, np.int32) if scale.sparse else None
 
     def learn(
@@ -73,6 +75,15 @@ class Models:
         self.records += int(count[0])
         return losses, margins, int(count[0])
 
+    def start(self, weights: Matrix, bias: Matrix) -> None:
+        """Let all candidates begin with the same model of raw features   (features, outputs) and (outputs,)"""
+        self.drawn = False
+        folded, moved = self.scale.opened().folded(weights, bias)
+        folded[self.scale.factor == 0] = 0  # what these columns give is in the bias
+        for part, values in ((self.weights, folded), (self.bias, moved[None])):
+            if part is not None:
+                part.kept[:, :2] = np.tile(values.astype(np.float32), len(self.candidates))[:, None]
+
     def settle(self) -> None:
         """Bring all averages up to the last update."""
         self.weights.settle()
@@ -83,7 +94,7 @@ class Models:
         Sparse features that never came have no weight, rather than the one they were given at first.
         """
         weights = self.weights.average
-        if self._places is not None:
+        if self._places is not None and self.drawn:
             weights = np.where(self.weights.counts[:, None] > 0, weights, 0)
         return weights, np.zeros(weights.shape[1], np.float32) if self.bias is None else self.bias.average[0]
 
@@ -131,12 +142,12 @@ class Models:
         }
 
     def values(self) -> dict[str, Any]:
-        return {"records": self.records, "largest": self.largest, "updates": self.weights.steps}
+        return {"records": self.records, "largest": self.largest, "drawn": self.drawn, "updates": self.weights.steps}
 
     def restore(self, arrays: Arrays, values: dict[str, Any]) -> None:
         for name, array in self.arrays().items():
             array[...] = arrays[name]
-        self.records, self.largest = values["records"], values["largest"]
+        self.records, self.largest, self.drawn = values["records"], values["largest"], values["drawn"]
         for part in (self.weights, self.bias):
             if part is not None:
                 part.steps = values["updates"]

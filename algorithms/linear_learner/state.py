@@ -27,6 +27,8 @@ from algorithms.numerics.stopping import Stopping
 from recordio.batch import Batch
 from recordio.errors import UserError
 
+Matrix = NDArray[np.float32]
+
 NO_LABELS = np.empty(0, np.float32)
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ class LinearLearnerState:
     """Many models, learned from the same batches.
 
     preparation   first records, kept until they have told how to scale all
+    start         weights and bias of raw features to begin with, other than random ones; None once they were taken
     models, passing          None before the first update
     best          None before the end of the first pass
     pool          with whom it learns in step
@@ -48,6 +51,7 @@ class LinearLearnerState:
         self.generator = generator
         self.pool: Pool = Alone()
         self.preparation = Preparation(settings)
+        self.start: tuple[Matrix, Matrix] | None = None
         self.models: Models | None = None
         self.passing: Passing | None = None
         self.renew()
@@ -200,6 +204,8 @@ class LinearLearnerState:
         arrays: Arrays = {}
         for prefix, part in parts.items():
             arrays |= {} if part is None else over(prefix, part.arrays())
+        if self.start is not None:
+            arrays |= {"start.weights": self.start[0], "start.bias": self.start[1]}
         least = self.stopping.least
         return {name: array.copy() for name, array in arrays.items()}, {
             "generator": freeze(self.generator),
@@ -219,14 +225,11 @@ class LinearLearnerState:
         cls, settings: LinearLearnerHyperparameters, arrays: Arrays, values: dict[str, Any]
     ) -> LinearLearnerState:
         """Raises UserError when the state was trained for another task."""
-        task, outputs = values["predictor_type"], values["outputs"]
-        if (task, outputs) != (settings.predictor_type, settings.outputs):
-            raise UserError(
-                f"got predictor_type '{settings.predictor_type}' with {settings.outputs} outputs, "
-                f"expected '{task}' with {outputs}, as the state was trained"
-            )
+        _check_task(settings, values["predictor_type"], values["outputs"])
         state = cls(settings, thaw(values["generator"]))
         state.preparation = Preparation.restore(settings, under("first.", arrays), values["preparation"])
+        if "start.weights" in arrays:
+            state.start = arrays["start.weights"].copy(), arrays["start.bias"].copy()
         if values["models"] is None:
             return state
         earlier = tuple(Candidate(**facts) for facts in values["candidates"])
@@ -239,8 +242,20 @@ class LinearLearnerState:
             state.models.restore(under("models.", arrays), values["models"])
             state._restore_passes(arrays, values)
         else:
-            state._adopt(arrays, len(earlier))
+            state._take_over(arrays, len(earlier))
             state.models.records = values["models"]["records"]
+        return state
+
+    @classmethod
+    def adopt(cls, settings: LinearLearnerHyperparameters, model: LinearModel) -> LinearLearnerState:
+        """Go on from weights and bias alone, with empty moments, on the scale of the new records.
+
+        Raises UserError when they are of another task.
+        """
+        _check_task(settings, model.predictor_type, model.outputs)
+        state = cls(settings, np.random.default_rng(0))
+        bias = np.zeros(model.outputs, np.float32) if model.bias is None else model.bias
+        state.start = model.weights, bias
         return state
 
     def _labels(self, batch: Batch) -> NDArray[np.float32]:
@@ -281,6 +296,9 @@ class LinearLearnerState:
                 seen.argmax(),
             )
         self.models = self._models()
+        if self.start is not None:
+            self.models.start(*self.start)
+            self.start = None
         self.passing = self._empty_pass()
         waiting, self.preparation.waiting = self.preparation.waiting, []
         for number in range(batches):
@@ -372,7 +390,7 @@ class LinearLearnerState:
         least = values["stopping"]["least"]
         self.stopping.least, self.stopping.idle = np.inf if least is None else least, values["stopping"]["idle"]
 
-    def _adopt(self, arrays: Arrays, count: int) -> None:
+    def _take_over(self, arrays: Arrays, count: int) -> None:
         """Let new candidates start from the winner among others, as many as `count`."""
         assert self.models is not None
         self.passing = self._empty_pass()
@@ -385,3 +403,12 @@ class LinearLearnerState:
             if part is not None and f"models.{name}.kept" in arrays:
                 average = arrays[f"models.{name}.kept"][:, 1, columns]
                 part.kept[:, :2] = np.tile(average, len(self.models.candidates))[:, None]
+
+
+def _check_task(settings: LinearLearnerHyperparameters, task: str, outputs: int) -> None:
+    """Raises UserError when what was learned is for another task than what is asked for."""
+    if (task, outputs) != (settings.predictor_type, settings.outputs):
+        raise UserError(
+            f"got predictor_type '{settings.predictor_type}' with {settings.outputs} outputs, "
+            f"expected '{task}' with {outputs}, as the earlier model has it"
+        )

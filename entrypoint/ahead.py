@@ -13,7 +13,7 @@ from recordio.batch import Batch
 Item = TypeVar("Item")
 
 POLL_SECONDS = 0.1  # how late a stop is noticed by whoever waits
-ROOM_BYTES = 4 << 20  # of batches; on two cores more bought nothing
+ROOM_BYTES = 2 << 20  # of batches: more of them leave the cache before they are learned
 
 
 def batches_ahead(batches: Iterator[Batch], stopping: threading.Event) -> Ahead[Batch]:

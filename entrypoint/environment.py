@@ -140,6 +140,14 @@ class Environment:
         # Under a moved base directory the platform's default path moves too.
         return self.base / given.relative_to("/opt/ml") if given.is_relative_to("/opt/ml") else given
 
+    @property
+    def stopped_exit_code(self) -> int:
+        """Of a job that was asked to end early, and did so in good order."""
+        text = self.variables.get("ONEPASS_STOPPED_EXIT_CODE") or "0"
+        if not text.isdecimal() or len(text) > 3 or int(text) > 255:
+            raise PlatformError(f"The variable ONEPASS_STOPPED_EXIT_CODE is {text[:99]!r}, expected a number to 255")
+        return int(text)
+
     def _port(self) -> int:
         text = self.variables.get("ONEPASS_PORT") or str(Cluster.port)
         if not text.isdecimal() or not 0 < int(text) < 65536:

@@ -28,14 +28,17 @@ def train() -> int:
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR") or "/opt/ml")  # before anything can fail
     drop_privileges(base, os.environ, only_reads=False)
 
-    def job() -> None:
+    def job() -> int:
         # Imported here, so that a fault in what it needs reaches the failure file, and a stop is heard meanwhile.
         from entrypoint.training import train as run
 
+        environment = Environment.from_variables()
+        code = environment.stopped_exit_code
         try:
-            run(Environment.from_variables(), stopping, start_up)
+            run(environment, stopping, start_up)
         except Stopped:
             log.info("Stopped before the first record: there is no model to save.")
+        return code if stopping.is_set() else doors.SUCCESS
 
     code = doors.exit_code(job, base / "output" / "failure")
     stops_ignored()

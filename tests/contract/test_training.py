@@ -283,17 +283,18 @@ def slowly(content: bytes, pieces: int, seconds: float) -> Iterator[bytes]:
         time.sleep(seconds)
 
 
-def test_sigterm_leaves_a_usable_model(case: Case, tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [0, 143])
+def test_sigterm_leaves_a_usable_model(case: Case, tmp_path: Path, code: int) -> None:
     job = Job(tmp_path, case)
     job.channels(train=PIPE)
     content = record_bytes(case.records(20_000, 1))
     Feeder(job, "train", [slowly(content, 2000, 0.02)])
-    process = job.start()
+    process = job.start(**({"ONEPASS_STOPPED_EXIT_CODE": str(code)} if code else {}))
     assert process.stdout is not None
     wait_for(lambda: "to the first update" in process.stdout.readline(), "the first update")  # type: ignore[union-attr]
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=30)
-    assert process.returncode == 0, output
+    assert process.returncode == code, output
     assert case.algorithm.load(tmp_path / "model").feature_dim == case.width
     assert not (tmp_path / "output" / "failure").exists()
 

@@ -238,6 +238,11 @@ def test_variables(base: Base) -> None:
     for text in ("soon", "-1", "nan"):
         with pytest.raises(PlatformError, match=f"The variable EVERY is '{text}', expected a number of seconds"):
             base.environment(EVERY=text).seconds("EVERY", 5)
+    assert base.environment().stopped_exit_code == 0
+    assert base.environment(ONEPASS_STOPPED_EXIT_CODE="143").stopped_exit_code == 143
+    for text in ("256", "-1", "SIGTERM", "9" * 5000):
+        with pytest.raises(PlatformError, match="The variable ONEPASS_STOPPED_EXIT_CODE is '"):
+            _ = base.environment(ONEPASS_STOPPED_EXIT_CODE=text).stopped_exit_code
 
 
 json_values = st.recursive(

@@ -73,4 +73,6 @@ def test_documented_console_commands_exist() -> None:
             for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
                 for word in re.findall(r"-f (\S+)", command):
                     assert (ROOT / word).exists(), command
-                assert shutil.which(command.split()[0].split("/")[-1]) or "docker" in command or ".venv" in command
+                program = command.split()[0].split("/")[-1]
+                elsewhere = ("docker", "kubectl", ".venv")  # not on every machine that runs this test
+                assert shutil.which(program) or any(word in command for word in elsewhere)

@@ -9,7 +9,7 @@ EXTRAS ?= dev
 # Options for docker build, such as --network=host or --build-arg TORCH_INDEX=...
 DOCKER_BUILD ?=
 
-.PHONY: help env env-mxnet lint test test-container test-sanitized fuzz quickstart image docs clean
+.PHONY: help env env-mxnet env-sagemaker lint test test-container test-sanitized fuzz quickstart image docs clean
 
 help:                ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -27,6 +27,18 @@ env-mxnet: .venv-mxnet/.installed  ## the real MXNet, which needs an old numpy, 
 .venv-mxnet/.installed:
 	$(PYTHON) -m venv .venv-mxnet
 	.venv-mxnet/bin/pip install --quiet 'mxnet==1.9.1' 'numpy<1.24'
+	touch $@
+
+env-sagemaker: .venv-sagemaker2/.installed .venv-sagemaker3/.installed  ## both SDKs, 1.3 GB, for tests/docs/test_sagemaker.py
+
+.venv-sagemaker2/.installed:
+	$(PYTHON) -m venv .venv-sagemaker2
+	.venv-sagemaker2/bin/pip install --quiet 'sagemaker[local]<3'
+	touch $@
+
+.venv-sagemaker3/.installed:
+	$(PYTHON) -m venv .venv-sagemaker3
+	.venv-sagemaker3/bin/pip install --quiet 'sagemaker>=3,<4'
 	touch $@
 
 lint: env            ## ruff and mypy
@@ -72,4 +84,4 @@ docs: env            ## write the generated parts of docs/
 	.venv/bin/python docs/generate.py
 
 clean:               ## remove the environment and what was built
-	rm -rf .venv .venv-mxnet build quickstart results *.egg-info recordio/*.so
+	rm -rf .venv .venv-mxnet .venv-sagemaker* build quickstart results *.egg-info recordio/*.so

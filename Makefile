@@ -84,4 +84,4 @@ docs: env            ## write the generated parts of docs/
 	.venv/bin/python docs/generate.py
 
 clean:               ## remove the environment and what was built
-	rm -rf .venv .venv-mxnet .venv-sagemaker* build quickstart results *.egg-info recordio/*.so
+	rm -rf .venv .venv-mxnet .venv-sagemaker* build quickstart results *.egg-info recordio/*.so algorithms/*/*.so

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.artifacts import ndarrays, zipped
+from algorithms.artifacts.published import describe, json_object, model_file
 from algorithms.contract import Arrays
 from algorithms.factorization_machines import interactions, network
 from algorithms.factorization_machines.entries import Entries
@@ -21,10 +22,7 @@ from algorithms.factorization_machines.table import columns
 from recordio.batch import Batch
 from recordio.errors import UserError
 
-FORMAT_VERSION = 1
-ARCHIVES = (".gz", ".tar", ".zip")
 SYMBOL, ARRAYS, META = "symbol.json", "params", "meta.json"
-LARGEST_JSON_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,30 +100,15 @@ class FactorizationMachine:
             META: json.dumps({"training_parameters": training}, allow_nan=False).encode(),
         }
         (directory / f"model_{host}").write_bytes(zipped.encode(members))
-        facts = {
-            "algorithm": "factorization-machines",
-            "format_version": FORMAT_VERSION,
-            "feature_dim": self.feature_dim,
-            "num_factors": self.num_factors,
-            "predictor_type": self.predictor_type,
-            "network": self.network,
-            "metrics": {name: value if math.isfinite(value) else None for name, value in self.metrics.items()},
-            "hyperparameters": dict(self.hyperparameters),
-        }
-        (directory / "model.json").write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n")
+        more = {"num_factors": self.num_factors, "predictor_type": self.predictor_type, "network": self.network}
+        describe(directory, "factorization-machines", self, self.hyperparameters, **more)
 
 
 def load(directory: Path) -> FactorizationMachine:
-    """Read model_* and nothing else, from whichever host; archives made elsewhere have only that.
-
-    Raises UserError when there is no such file, or when it holds no factorization machine of finite numbers.
-    """
-    found = sorted(path for path in directory.glob("model_*") if path.is_file() and path.suffix not in ARCHIVES)
-    if not found:
-        raise UserError("The model has no file model_<host>, such as model_algo-1, with the factors.")
-    try:
-        members = zipped.decode(found[0].read_bytes(), (SYMBOL, ARRAYS, META))
-        kind = _predictor_type(_object(members, META), _object(members, SYMBOL))
+    """Read the public artifact. Raises UserError when it holds no factorization machine of finite numbers."""
+    with model_file(directory, "factors") as content:
+        members = zipped.decode(content, (SYMBOL, ARRAYS, META))
+        kind = _predictor_type(json_object(members, META), json_object(members, SYMBOL))
         try:
             arrays, names = ndarrays.decode(members.pop(ARRAYS))
             layout, (factors, linear, bias) = network.parts(dict(zip(names, arrays, strict=True)))
@@ -137,8 +120,6 @@ def load(directory: Path) -> FactorizationMachine:
         model = FactorizationMachine(factors, linear, bias, kind, layout)
         if not finite(model):
             raise UserError(f"{ARRAYS}: a weight is nan or infinite, expected finite numbers")
-    except UserError as error:
-        raise UserError(f"{found[0].name}: {error}") from error
     return model
 
 
@@ -160,16 +141,3 @@ def _predictor_type(meta: Mapping[str, Any], symbol: Mapping[str, Any]) -> str:
         if output in ops:
             return known
     raise UserError(f"{META}: got predictor_type {str(kind)[:40]!r}, expected one of {', '.join(OUTPUTS)}")
-
-
-def _object(members: Mapping[str, bytes], name: str) -> Mapping[str, Any]:
-    content = members[name]
-    if len(content) > LARGEST_JSON_BYTES:
-        raise UserError(f"{name}: got {len(content)} bytes, the limit is {LARGEST_JSON_BYTES}")
-    try:
-        given = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{name} is no JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise UserError(f"{name}: got a {type(given).__name__}, expected an object")
-    return given

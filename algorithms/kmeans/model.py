@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.artifacts import ndarrays
+from algorithms.artifacts.published import describe, model_file
 from algorithms.contract import Arrays
 from algorithms.numerics.distances import closest
 from recordio.batch import Batch
 from recordio.errors import UserError
-
-FORMAT_VERSION = 1
-ARCHIVES = (".gz", ".tar", ".zip")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,37 +41,20 @@ class KMeansModel:
     def save(self, directory: Path, host: str) -> None:
         """model_<host> holds the centroids as the original does; model.json is for readers, no one needs it."""
         (directory / f"model_{host}").write_bytes(ndarrays.encode([self.centroids]))
-        facts = {
-            "algorithm": "kmeans",
-            "format_version": FORMAT_VERSION,
-            "feature_dim": self.feature_dim,
-            "k": len(self.centroids),
-            "metrics": dict(self.metrics),
-            "hyperparameters": dict(self.hyperparameters),
-        }
-        (directory / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
+        describe(directory, "kmeans", self, self.hyperparameters, k=len(self.centroids))
 
 
 def load(directory: Path) -> KMeansModel:
-    """Read model_* and nothing else, from whichever host; archives made elsewhere have only that.
-
-    Raises UserError when there is no such file, or when it does not hold one matrix of finite numbers.
-    """
-    found = sorted(path for path in directory.glob("model_*") if path.is_file() and path.suffix not in ARCHIVES)
-    if not found:
-        raise UserError("The model has no file model_<host>, such as model_algo-1, with the centroids.")
-    path = found[0]
-    try:
-        arrays, _ = ndarrays.decode(path.read_bytes())
-    except UserError as error:
-        raise UserError(f"{path.name}: {error}") from error
-    shapes = [array.shape for array in arrays]
-    if len(arrays) != 1 or arrays[0].ndim != 2 or not arrays[0].size:
-        raise UserError(f"{path.name}: got arrays of shapes {shapes[:3]}, expected one of (k, feature_dim)")
-    with np.errstate(over="ignore"):  # told below
-        centroids = np.ascontiguousarray(arrays[0], dtype=np.float32)
-    if not np.isfinite(centroids).all():
-        raise UserError(f"{path.name}: a centroid holds nan or an infinite value, expected finite numbers")
+    """Read the public artifact. Raises UserError when it does not hold one matrix of finite numbers."""
+    with model_file(directory, "centroids") as content:
+        arrays, _ = ndarrays.decode(content)
+        shapes = [array.shape for array in arrays]
+        if len(arrays) != 1 or arrays[0].ndim != 2 or not arrays[0].size:
+            raise UserError(f"got arrays of shapes {shapes[:3]}, expected one of (k, feature_dim)")
+        with np.errstate(over="ignore"):  # told below
+            centroids = np.ascontiguousarray(arrays[0], dtype=np.float32)
+        if not np.isfinite(centroids).all():
+            raise UserError("a centroid holds nan or an infinite value, expected finite numbers")
     return KMeansModel(centroids)
 
 

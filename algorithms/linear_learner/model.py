@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.artifacts import ndarrays, zipped
+from algorithms.artifacts.published import describe, json_object, model_file
 from algorithms.artifacts.symbols import linear_symbol
 from algorithms.contract import Arrays
 from algorithms.linear_learner.hyperparameters import LOSSES
@@ -22,15 +23,12 @@ from algorithms.numerics.products import steady
 from recordio.batch import Batch
 from recordio.errors import UserError
 
-FORMAT_VERSION = 1
-ARCHIVES = (".gz", ".tar", ".zip")
 MANIFEST, SYMBOL, ARRAYS, PARAMETERS = (
     "manifest.json",
     "mx-mod-symbol.json",
     "mx-mod-0000.params",
     "additional-params.json",
 )
-LARGEST_PARAMETERS_BYTES = 64 * 2**20
 OUTPUTS = {"logistic": "LogisticRegressionOutput", "softmax_loss": "SoftmaxOutput"}  # else what it is given
 
 
@@ -113,49 +111,19 @@ class LinearModel:
             PARAMETERS: json.dumps(parameters, allow_nan=False).encode(),
         }
         (directory / f"model_{host}").write_bytes(zipped.encode(members))
-        facts = {
-            "algorithm": "linear-learner",
-            "format_version": FORMAT_VERSION,
-            "feature_dim": self.feature_dim,
-            "predictor_type": self.predictor_type,
-            "loss": self.loss,
-            "threshold": self.threshold,
-            "metrics": {name: value if math.isfinite(value) else None for name, value in self.metrics.items()},
-            "hyperparameters": dict(self.hyperparameters),
-            "selection": dict(self.selection),
-        }
-        (directory / "model.json").write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n")
+        more = {"predictor_type": self.predictor_type, "loss": self.loss, "threshold": self.threshold}
+        describe(directory, "linear-learner", self, self.hyperparameters, **more, selection=dict(self.selection))
 
 
 def load(directory: Path) -> LinearModel:
-    """Read model_* and nothing else, from whichever host; archives made elsewhere have only that.
-
-    Raises UserError when there is no such file, or when it does not hold a linear model of finite numbers.
-    """
-    found = sorted(path for path in directory.glob("model_*") if path.is_file() and path.suffix not in ARCHIVES)
-    if not found:
-        raise UserError("The model has no file model_<host>, such as model_algo-1, with the weights.")
-    try:
-        members = zipped.decode(found[0].read_bytes(), (ARRAYS, PARAMETERS))
+    """Read the public artifact. Raises UserError when it does not hold a linear model of finite numbers."""
+    with model_file(directory, "weights") as content:
+        members = zipped.decode(content, (ARRAYS, PARAMETERS))
         try:
             arrays, names = ndarrays.decode(members[ARRAYS])
         except UserError as error:
             raise UserError(f"{ARRAYS}: {error}") from error
-        return _model(dict(zip(names, arrays, strict=True)), _parameters(members[PARAMETERS]))
-    except UserError as error:
-        raise UserError(f"{found[0].name}: {error}") from error
-
-
-def _parameters(content: bytes) -> Mapping[str, Any]:
-    if len(content) > LARGEST_PARAMETERS_BYTES:
-        raise UserError(f"{PARAMETERS}: got {len(content)} bytes, the limit is {LARGEST_PARAMETERS_BYTES}")
-    try:
-        given = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{PARAMETERS} is no JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise UserError(f"{PARAMETERS}: got a {type(given).__name__}, expected an object")
-    return given
+        return _model(dict(zip(names, arrays, strict=True)), json_object(members, PARAMETERS))
 
 
 def _model(arrays: Mapping[str, NDArray[Any]], given: Mapping[str, Any]) -> LinearModel:

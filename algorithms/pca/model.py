@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.artifacts import ndarrays
+from algorithms.artifacts.published import describe, model_file
 from algorithms.contract import Arrays
 from algorithms.numerics.products import Doubles, steady
 from recordio.batch import Batch
 from recordio.errors import UserError
 
-FORMAT_VERSION = 1
-ARCHIVES = (".gz", ".tar", ".zip")
 TILE_VALUES = 1 << 20  # features in double precision at once: 8 MiB
 
 
@@ -67,30 +65,14 @@ class PCAModel:
         arrays = {} if self.mean is None else {"mean": self.mean[None]}
         arrays |= {"s": self.singular, "v": self.vectors}
         (directory / f"model_{host}").write_bytes(ndarrays.encode(list(arrays.values()), list(arrays)))
-        facts = {
-            "algorithm": "pca",
-            "format_version": FORMAT_VERSION,
-            "feature_dim": self.feature_dim,
-            "num_components": self.num_components,
-            "metrics": dict(self.metrics),
-            "hyperparameters": dict(self.hyperparameters),
-        }
-        (directory / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
+        describe(directory, "pca", self, self.hyperparameters, num_components=self.num_components)
 
 
 def load(directory: Path) -> PCAModel:
-    """Read model_* and nothing else, from whichever host; archives made elsewhere have only that.
-
-    Raises UserError when there is no such file, or when it does not hold components of finite numbers.
-    """
-    found = sorted(path for path in directory.glob("model_*") if path.is_file() and path.suffix not in ARCHIVES)
-    if not found:
-        raise UserError("The model has no file model_<host>, such as model_algo-1, with the components.")
-    try:
-        arrays, names = ndarrays.decode(found[0].read_bytes())
+    """Read the public artifact. Raises UserError when it does not hold components of finite numbers."""
+    with model_file(directory, "components") as content:
+        arrays, names = ndarrays.decode(content)
         return _model(dict(zip(names, arrays, strict=False)))
-    except UserError as error:
-        raise UserError(f"{found[0].name}: {error}") from error
 
 
 def _model(arrays: Mapping[str, NDArray[Any]]) -> PCAModel:

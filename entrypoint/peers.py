@@ -63,9 +63,12 @@ class Peers:
         self.store = self._met(self._address(deadline), deadline)
         self._wire = self.store.clone()  # a connection of its own: another may be waited on
         self._wire.set_timeout(timedelta(seconds=max(silence_seconds, BEAT_SECONDS)))
-        self._beat(0)
-        while away := [host for rank, host in self._hosts.items() if not self._wire.check([f"beat/{rank}"])]:
-            self._pause(deadline, f"Within {MEET_SECONDS} s these hosts of the job did not come: {', '.join(away)}")
+        try:
+            self._beat(0)
+            while away := [host for rank, host in self._hosts.items() if not self._wire.check([f"beat/{rank}"])]:
+                self._pause(deadline, f"Within {MEET_SECONDS} s these hosts of the job did not come: {', '.join(away)}")
+        except RuntimeError as error:  # the store lies there
+            raise PlatformError(f"The host {cluster.hosts[0]} ended before all hosts had come") from error
         threading.Thread(target=self._listen, name="peers", daemon=True).start()
 
     def wait(self, action: Callable[[], Result]) -> Result:

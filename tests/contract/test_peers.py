@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.contract.cases import CASES, Case
@@ -134,6 +135,18 @@ def test_a_host_that_waits_for_others_hears_a_stop(tmp_path: Path) -> None:
         host.process.send_signal(signal.SIGTERM)
         assert host.process.wait(60) == 0, host.log.read_text()
         assert host.says("Stopped before the first record")
+
+
+def test_a_leader_that_ends_before_all_have_come_is_named(tmp_path: Path) -> None:
+    with running(KINDS[0], tmp_path, HOSTS[:2]) as hosts:
+        leader, other = (hosts[name] for name in HOSTS[:2])
+        met = psutil.Process(other.process.pid).net_connections
+        wait_for(
+            lambda: len([one for one in met() if one.status == "ESTABLISHED"]) == 2, "the other to meet the leader"
+        )
+        leader.process.kill()
+        assert other.process.wait(60) == 3, other.log.read_text()
+        assert f"The host {HOSTS[0]} ended before all hosts had come" in other.job.failure
 
 
 def test_hosts_that_were_killed_go_on_from_the_same_step(tmp_path: Path) -> None:

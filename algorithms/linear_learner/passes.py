@@ -24,7 +24,7 @@ class Passing:
     """The pass under way: every batch is judged before it is learned.
 
     Models need not answer for how they began: of the first pass and of long ones only the latter part counts, which is
-    half of it at least.
+    a third of it at least.
 
     early, late   scores of averaged models in label units, before and since the last `turn`
     totals        sums of losses as the models were moved by them, of scaled labels   (candidates,)
@@ -67,7 +67,9 @@ class Passing:
         return (self.late if self.everyone >= self.turn // 2 else self.early) if wanted else None
 
     def seen(self) -> Evaluation:
-        """Scores of the pass, which is over."""
+        """Scores of the pass, which is over: of its last stretch, or of the two last where the last one is short."""
+        if not self.expected and self.everyone >= self.turn - self.turn // 4:
+            return self.late
         self.early.merge(self.late)
         return self.early
 

@@ -149,5 +149,6 @@ def require_collective(cluster: Cluster) -> None:
     if len(cluster.hosts) > 1 and importlib.util.find_spec("torch") is None:
         raise PlatformError(
             f"Training on {len(cluster.hosts)} hosts needs torch, which the slim variant of this image leaves out: "
-            "use the full image (built with VARIANT=full, the default), or one host"
+            "use the full image (built with VARIANT=full, the default), without an image the extra torch "
+            "(make env EXTRAS=dev,torch), or one host"
         )

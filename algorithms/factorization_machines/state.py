@@ -92,8 +92,8 @@ class FactorizationMachinesState:
                 some.starts, slots, some.values, places, len(rows), table.kept, sums, slopes
             )
             sums_of_all = self.pool.sums(np.array([len(labels), slopes.sum(dtype=np.float64)]))[0]
-            features, gradient = row_sums(self.pool, table.features[rows], gradient)
             if self.pool.hosts > 1:
+                features, gradient = row_sums(self.pool, table.features[rows], gradient)
                 rows = table.slots(features)
             self._step(rows, gradient, *sums_of_all.tolist())
 

@@ -86,7 +86,7 @@ CASES = [
             "binary_classifier_model_selection_criteria": "loss_function",
         },
         two_sides,
-        merge_tolerance=0.2,
+        merge_tolerance=0.15,
     ),
     # Sums in doubles, in another order.
     Case("pca", {"num_components": "4", "feature_dim": "14", "mini_batch_size": "97"}, falling, merge_tolerance=1e-6),

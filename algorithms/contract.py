@@ -194,6 +194,8 @@ class Algorithm:
     create          an empty state
     restore         a state from its snapshot; hyperparameters may differ where they are declared `refinable`
     load            a model from the folder of an artifact, also one made elsewhere; Raises UserError
+    carried         what a job that continues an earlier model goes on with, in words
+    alone           likewise, of a model without its state; or why that is not enough, where there is no `adopt`
     adopt           a state that goes on from a model alone, as of an artifact made elsewhere
     evaluate        an empty evaluation of a model
     envelope        the key of the list in a JSON reply
@@ -214,6 +216,8 @@ class Algorithm:
     restore: Callable[[Any, Arrays, dict[str, Any]], State]
     load: Callable[[Path], Model]
     evaluate: Callable[[Any, Any], Evaluation]
+    carried: str
+    alone: str
     adopt: Callable[[Any, Any], State] | None = None
     label_size: int = 0
     sparse: bool = False

@@ -20,7 +20,8 @@ def markdown(algorithm: Algorithm) -> str:
     for item in algorithm.hyperparameters.declared():
         default = "required" if item.required else "`none`" if item.default is None else f"`{as_string(item.default)}`"
         again = " May change in `onepass finalise`." if item.refinable else ""
-        lines.append(f"| `{item.name}` | {default} | {_valid(item)} | {item.description}{again} |")
+        stays = " Stays when a model is continued." if item.fixed else ""
+        lines.append(f"| `{item.name}` | {default} | {_valid(item)} | {item.description}{again}{stays} |")
     lines += ["", "| Channel | Needed | Holds |", "|---|---|---|"]
     for channel in algorithm.channels:
         lines.append(f"| `{channel.name}` | {'yes' if channel.required else 'no'} | {channel.description} |")
@@ -28,6 +29,12 @@ def markdown(algorithm: Algorithm) -> str:
     training = ", ".join(f"`{name}`" for name in algorithm.content_types)
     replies = ", ".join(f"`{name}`" for name in algorithm.reply_types)
     lines += ["", f"Content types in training: {training}. Replies: {replies}."]
+    alone = f"it goes on with {algorithm.alone}" if algorithm.adopt else f"it can't, since {algorithm.alone}"
+    lines += [
+        "",
+        f"A job with a `model` channel goes on with {algorithm.carried}. From a `model_<host>` without its "
+        f"`state_<uuid>`, {alone}.",
+    ]
     lines += ["", "| Metric | Better when | Definition |", "|---|---|---|"]
     for metric in algorithm.metrics:
         names = ", ".join(f"`{channel}:{metric.name}`" for channel in metric.channels)

@@ -42,14 +42,16 @@ def hyper(
     lt: float | None = None,
     tune: tuple[Any, ...] | None = None,
     refinable: bool = False,
+    fixed: bool = False,
 ) -> Any:
     """Declare one hyperparameter; without a default it is required.
 
     ge, gt, le, lt   bounds of a plain number; inside a union they stand in the annotation: Annotated[int, Ge(1)]
     tune             (lowest, highest) of a number or the choices that a tuning job should try
     refinable        may change when a saved state is finalised again
+    fixed            may not change when a model is continued with new data
     """
-    extra: Any = {"tune": tune, "refinable": refinable}
+    extra: Any = {"tune": tune, "refinable": refinable, "fixed": fixed}
     return Field(default, description=description, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
 
 
@@ -64,6 +66,7 @@ class Declared:
     default: Any
     tune: tuple[Any, ...] | None
     refinable: bool
+    fixed: bool
 
     def wrong(self, value: object, reason: str = "") -> str:
         """The sentence for a value that fits no form; reason says what can't be seen from the forms."""
@@ -172,4 +175,5 @@ def _declared(name: str, info: FieldInfo) -> Declared:
         default=None if required else info.get_default(),
         tune=tune,
         refinable=bool(extra["refinable"]),
+        fixed=bool(extra["fixed"]),
     )

@@ -42,8 +42,9 @@ def _read(folder: Path, algorithm: Algorithm) -> SavedState | Model:
         return algorithm.load(folder)
     if path is None:
         found = ", ".join(repr(entry.name) for entry in sorted(folder.iterdir())[:SHOWN_FILES]) or "nothing"
+        reason = f"; a model alone is not enough, since {algorithm.alone}" if any(folder.glob("model_*")) else ""
         raise UserError(
             f"The model channel holds no state to continue from: got {found}, expected model.tar.gz of an earlier "
-            "job, with a file state_*"
+            f"job, with a file state_*{reason}"
         )
     return read_state(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from algorithms.artifacts.states import SavedState
 from algorithms.contract import Algorithm, Arrays, GradientState, Model, State
 from algorithms.hyperparameters import Hyperparameters
+from algorithms.spellings import as_string
 from entrypoint.checkpoints import Checkpoints, Position
 from entrypoint.collective import Collective
 from entrypoint.earlier import earlier_artifact
@@ -21,6 +23,23 @@ from recordio.errors import UserError
 SEED = 0  # the same job gives the same model
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A hyperparameter that is another one now than it was."""
+
+    name: str
+    before: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (was {self.before}, now {self.now})"
+
+    @property
+    def open(self) -> bool:
+        """Whether the records will tell if they fit."""
+        return self.name == "feature_dim" and "auto" in (self.before, self.now)
 
 
 @dataclass(frozen=True)
@@ -52,7 +71,7 @@ class Resuming:
             state, position = self.restored(saved), Position.of(saved)
         else:
             earlier = earlier_artifact(self.environment, self.algorithm) if leader or self.in_step else None
-            state, position = self._continued(earlier), Position(hosts=self.collective.hosts)
+            state, position = self.continued(earlier), Position(hosts=self.collective.hosts)
         if isinstance(state, GradientState) and self.in_step:
             state.pool = self.collective
         return state, position
@@ -64,6 +83,40 @@ class Resuming:
 
     def restored(self, saved: SavedState) -> State:
         return self.algorithm.restore(self.hyperparameters, saved.arrays, dict(saved.values))
+
+    def continued(self, earlier: SavedState | Model | None) -> State:
+        """An empty state, or the one to go on from with new records.
+
+        Raises UserError that names all hyperparameters that differ and may not.
+        """
+        if earlier is None:
+            generator = np.random.default_rng((SEED, 0 if self.in_step else self.environment.cluster().rank))
+            return self.algorithm.create(self.hyperparameters, generator)
+        fixed = [item.name for item in self.algorithm.hyperparameters.declared() if item.fixed]
+        if isinstance(earlier, SavedState):
+            self._check_algorithm(earlier)
+            differing = self._differing(earlier.hyperparameters)
+        else:
+            differing = self._differing(
+                {name: as_string(getattr(earlier, name)) for name in fixed if hasattr(earlier, name)}
+            )
+        wrong = [one for one in differing if one.name in fixed and not one.open]
+        if wrong:
+            raise UserError(
+                f"The earlier model can't be continued with other values of {'; '.join(map(str, wrong))}. "
+                "Give the earlier values, or train a new model without the model channel"
+            )
+        if isinstance(earlier, SavedState):
+            state, what = self.restored(earlier), self.algorithm.carried
+        else:
+            assert self.algorithm.adopt is not None
+            state, what = self.algorithm.adopt(self.hyperparameters, earlier), self.algorithm.alone
+        if isinstance(state, GradientState):
+            state.renew()
+        log.info("Continuing the earlier model with %s. The train channel is read from its first record on.", what)
+        if differing:
+            log.info("Hyperparameters that changed: %s.", "; ".join(map(str, differing)))
+        return state
 
     def _moved(self, saved: list[SavedState]) -> tuple[State, Position]:
         """Go on from what the leader found of a cluster of another size; the pass that it was in begins anew.
@@ -87,46 +140,27 @@ class Resuming:
         (arrays, told), *_ = self.collective.gathered(arrays, facts)
         if state is None and self.in_step:
             state = self.algorithm.restore(self.hyperparameters, arrays, told["values"])
-        state = state or self._continued(None)
+        state = state or self.continued(None)
         position = Position(told["epoch"], hosts=self.collective.hosts)
         self.checkpoints.replace(partial(self.saved, state, position))
         return state, position
 
-    def _continued(self, earlier: SavedState | Model | None) -> State:
-        if earlier is None:
-            generator = np.random.default_rng((SEED, 0 if self.in_step else self.environment.cluster().rank))
-            return self.algorithm.create(self.hyperparameters, generator)
-        if not isinstance(earlier, SavedState):
-            assert self.algorithm.adopt is not None
-            self._check_width(str(earlier.feature_dim))
-            return self.algorithm.adopt(self.hyperparameters, earlier)
-        self._check_same_kind(earlier)
-        state = self.restored(earlier)
-        if isinstance(state, GradientState):
-            state.renew()
-        return state
-
-    def _check_same_kind(self, saved: SavedState) -> None:
+    def _check_algorithm(self, saved: SavedState) -> None:
         if saved.algorithm != self.algorithm.name:
             raise UserError(f"The earlier model is one of {saved.algorithm}, expected {self.algorithm.name}")
-        self._check_width(saved.hyperparameters.get("feature_dim", "auto"))
 
-    def _check_width(self, before: str) -> None:
-        now = getattr(self.hyperparameters, "feature_dim", "auto")
-        if "auto" not in (now, before) and before != str(now):
-            raise UserError(
-                f"The earlier model was trained with feature_dim {before}, this job has {now}: "
-                "a model can only be continued on records of the same width"
-            )
+    def _differing(self, before: Mapping[str, str]) -> list[Difference]:
+        """Hyperparameters that have another value now; those not told of are passed over."""
+        now = self.hyperparameters.as_strings()
+        return [Difference(name, before[name], now[name]) for name in now if before.get(name, now[name]) != now[name]]
 
     def _check_same_job(self, saved: SavedState) -> None:
         """A checkpoint belongs to one job; only `epochs` may differ, to train on."""
-        self._check_same_kind(saved)
-        now: dict[str, Any] = self.hyperparameters.as_strings()
-        differing = [name for name in now if name != "epochs" and now[name] != saved.hyperparameters.get(name)]
+        self._check_algorithm(saved)
+        differing = [one for one in self._differing(saved.hyperparameters) if one.name != "epochs"]
         if differing:
-            name = differing[0]
+            first = differing[0]
             raise UserError(
-                f"The checkpoint was made with {name}={saved.hyperparameters.get(name)}, this job has {now[name]}: "
+                f"The checkpoint was made with {first.name}={first.before}, this job has {first.now}: "
                 "resume with the same hyperparameters, or give another checkpoint folder"
             )

@@ -46,9 +46,9 @@ def _value(group: str) -> Any:
 
 
 class FactorizationMachinesHyperparameters(Hyperparameters):
-    feature_dim: int = hyper("Features in one record.", ge=1, le=2**31 - 1)
-    num_factors: int = hyper("Factors of each feature.", ge=1, le=1_000_000)
-    predictor_type: Literal["binary_classifier", "regressor"] = hyper("Kind of task.")
+    feature_dim: int = hyper("Features in one record.", ge=1, le=2**31 - 1, fixed=True)
+    num_factors: int = hyper("Factors of each feature.", ge=1, le=1_000_000, fixed=True)
+    predictor_type: Literal["binary_classifier", "regressor"] = hyper("Kind of task.", fixed=True)
     epochs: int = hyper("Passes over the data.", default=1, ge=1, tune=(1, 1000))
     mini_batch_size: int = hyper("Records in one update.", default=1000, ge=1, tune=(100, 10000))
     bias_lr: float = hyper("Learning rate of the bias.", default=0.1, ge=0, tune=WIDE)

@@ -8,7 +8,7 @@ from algorithms.hyperparameters import Ge, Hyperparameters, hyper
 
 
 class KMeansHyperparameters(Hyperparameters):
-    feature_dim: int = hyper("Features in one record.", ge=1)
+    feature_dim: int = hyper("Features in one record.", ge=1, fixed=True)
     k: int = hyper("Clusters in the final model.", ge=1, refinable=True)
     mini_batch_size: int = hyper("Records in one update.", default=5000, ge=1, tune=(3000, 15000))
     epochs: int = hyper("Passes over the data.", default=1, ge=1, tune=(1, 10))
@@ -16,7 +16,10 @@ class KMeansHyperparameters(Hyperparameters):
         "How first centres are drawn from the first records.", default="random", tune=("kmeans++", "random")
     )
     extra_center_factor: Literal["auto"] | Annotated[int, Ge(1)] = hyper(
-        "Working centres per cluster; auto gives 10, and fewer where k is more than 400.", default="auto", tune=(4, 10)
+        "Working centres per cluster; auto gives 10, and fewer where k is more than 400.",
+        default="auto",
+        tune=(4, 10),
+        fixed=True,
     )
     half_life_time_size: int = hyper("Records after which a record counts half; 0 for always in full.", default=0, ge=0)
     local_lloyd_init_method: Literal["random", "kmeans++"] = hyper(

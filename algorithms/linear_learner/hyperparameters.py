@@ -29,14 +29,22 @@ LOSSES = {
 
 
 class LinearLearnerHyperparameters(Hyperparameters):
-    predictor_type: Literal["binary_classifier", "multiclass_classifier", "regressor"] = hyper("Kind of task.")
-    num_classes: int = hyper(
-        "Classes, at least 3; required for multiclass_classifier, ignored otherwise.", default=1, ge=1, le=1_000_000
+    predictor_type: Literal["binary_classifier", "multiclass_classifier", "regressor"] = hyper(
+        "Kind of task.", fixed=True
     )
-    feature_dim: Auto | Whole = hyper("Features in one record; auto takes it from the data.", default="auto")
+    num_classes: int = hyper(
+        "Classes, at least 3; required for multiclass_classifier, ignored otherwise.",
+        default=1,
+        ge=1,
+        le=1_000_000,
+        fixed=True,
+    )
+    feature_dim: Auto | Whole = hyper(
+        "Features in one record; auto takes it from the data.", default="auto", fixed=True
+    )
     mini_batch_size: int = hyper("Records in one update.", default=1000, ge=1, tune=(100, 5000))
     epochs: int = hyper("Most passes over the data.", default=15, ge=1)
-    use_bias: bool = hyper("Whether models have an intercept.", default=True, tune=("true", "false"))
+    use_bias: bool = hyper("Whether models have an intercept.", default=True, tune=("true", "false"), fixed=True)
     num_models: Auto | Whole = hyper(
         "Models trained side by side; auto gives 32, or fewer where they would be large. In a tuning job it is 1.",
         default="auto",
@@ -101,13 +109,15 @@ class LinearLearnerHyperparameters(Hyperparameters):
     init_scale: float = hyper("First weights lie between -init_scale and init_scale: uniform.", default=0.07, gt=0)
     init_sigma: float = hyper("Deviation of first weights: normal.", default=0.01, gt=0)
     init_bias: float = hyper("First bias.", default=0.0)
-    normalize_data: Auto | bool = hyper("Whether features are divided by their deviation.", default=True)
-    normalize_label: Auto | bool = hyper("Whether labels are, in regression; auto does it.", default="auto")
+    normalize_data: Auto | bool = hyper("Whether features are divided by their deviation.", default=True, fixed=True)
+    normalize_label: Auto | bool = hyper("Whether labels are, in regression; auto does it.", default="auto", fixed=True)
     unbias_data: Auto | bool = hyper(
-        "Whether the mean is taken from features; auto does it with a bias. Sparse features keep it.", default="auto"
+        "Whether the mean is taken from features; auto does it with a bias. Sparse features keep it.",
+        default="auto",
+        fixed=True,
     )
     unbias_label: Auto | bool = hyper(
-        "Whether the mean is taken from labels, in regression with a bias; auto does it.", default="auto"
+        "Whether the mean is taken from labels, in regression with a bias; auto does it.", default="auto", fixed=True
     )
     num_point_for_scaler: int = hyper("First records that tell means and deviations.", default=10_000, ge=1)
     early_stopping_patience: int = hyper("Passes without improvement that do not end the training.", default=3, ge=1)

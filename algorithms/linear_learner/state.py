@@ -398,6 +398,7 @@ class LinearLearnerState:
         judged = evaluation(self.settings, self.models.loss, count)
         judged.restore(under(prefix, arrays))
         winner = judged.choose().candidate
+        log.info("Other candidates than before: all start from the best of the earlier ones, with fresh moments.")
         columns = slice(winner * self.models.outputs, (winner + 1) * self.models.outputs)
         for name, part in (("weights", self.models.weights), ("bias", self.models.bias)):
             if part is not None and f"models.{name}.kept" in arrays:

@@ -13,19 +13,21 @@ PAIRED_FEATURES = 1024  # products of all their pairs take 8 MiB, and less than 
 
 
 class PCAHyperparameters(Hyperparameters):
-    feature_dim: int = hyper("Features in one record.", ge=1)
+    feature_dim: int = hyper("Features in one record.", ge=1, fixed=True)
     num_components: int = hyper("Components, at most feature_dim.", ge=1, refinable=True)
     mini_batch_size: int = hyper("Records in one update.", ge=1)
     algorithm_mode: Literal["regular", "randomized", "stable"] = hyper(
         "regular keeps products of all pairs of features and is exact; randomized keeps a sketch, for more than 1024 "
         "features; stable is another name of regular.",
         default="regular",
+        fixed=True,
     )
     extra_components: int = hyper(
         "randomized only: components beyond num_components that the sketch is made for; -1 gives num_components, but "
         "at least 10.",
         default=-1,
         ge=-1,
+        fixed=True,
     )
     subtract_mean: bool = hyper(
         "Whether the mean is taken from records, in training and in replies.", default=True, refinable=True

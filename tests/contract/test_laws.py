@@ -24,7 +24,10 @@ LAWS: list[tuple[Check, list[Callable[[Case], Subject]]]] = [
         [lambda case: twins.twin(case, twins.Forgetful), lambda case: twins.twin(case, twins.Amnesiac)],
     ),
     (laws.finalising_changes_nothing, [lambda case: twins.twin(case, twins.Finishing)]),
-    (laws.a_model_can_be_continued, [lambda case: twins.twin(case, twins.Amnesiac)]),
+    (
+        laws.a_model_can_be_continued,
+        [lambda case: twins.twin(case, twins.Amnesiac), lambda case: twins.twin(case, twins.Sated)],
+    ),
     (
         laws.an_empty_state_adds_nothing,
         [lambda case: twins.twin(case, twins.Greedy), lambda case: twins.twin(case, twins.Deaf)],

@@ -71,6 +71,22 @@ class Amnesiac(Through):
         return {"nothing": np.zeros(1)}, {}
 
 
+class Sated(Through):
+    """Learns nothing more once it was saved."""
+
+    def __init__(self, real: State) -> None:
+        super().__init__(real)
+        self.full = False
+
+    def update(self, batch: Batch) -> None:
+        if not self.full:
+            super().update(batch)
+
+    def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
+        arrays, values = self.real.snapshot()
+        return arrays | {"full": np.ones(1)}, values
+
+
 class Remembering(Through):
     """Keeps the latest batch, for the faults below."""
 
@@ -145,7 +161,10 @@ def twin(case: Case, kind: type[Through]) -> Subject:
     def restore(settings: Any, arrays: Arrays, values: dict[str, Any]) -> Any:
         if "nothing" in arrays:
             return kind(real.create(settings, np.random.default_rng(0)))
-        return kind(real.restore(settings, arrays, values))
+        restored = kind(real.restore(settings, {name: arrays[name] for name in arrays if name != "full"}, values))
+        if isinstance(restored, Sated):
+            restored.full = "full" in arrays
+        return restored
 
     return Subject(case, replace(real, create=create, restore=restore))
 

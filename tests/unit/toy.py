@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,11 @@ from recordio.errors import UserError
 
 
 class ToyHyperparameters(Hyperparameters):
-    feature_dim: int = hyper("Features in one record.", ge=1)
+    feature_dim: int = hyper("Features in one record.", ge=1, fixed=True)
     mini_batch_size: int = hyper("Records in one update.", default=10, ge=1, tune=(5, 50))
     epochs: int = hyper("Passes.", default=1, ge=1)
     batch_metrics_publish_interval: int = hyper("Batches between scores.", default=500, ge=1)
+    unit: Literal["m", "km"] = hyper("Unit of records.", default="m", fixed=True)
     scale: float = hyper("Unit of distances.", default=1.0, gt=0, refinable=True)
 
 
@@ -100,5 +101,7 @@ ALGORITHM = Algorithm(
     restore=restore,
     load=load,
     evaluate=lambda model, settings: ToyEvaluation(model),
+    carried="the sum of all records",
+    alone="a mean does not say of how many records it is",
     curve=("scale", "size"),
 )

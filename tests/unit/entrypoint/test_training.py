@@ -161,7 +161,7 @@ def test_lines_come_in_the_order_of_the_original(
         "Reading default configuration from tests/unit/toy.py: {",
         f"Merging with provided configuration from {job.path}/input/config/hyperparameters.json: {{",
         'Final configuration: {"feature_dim": "3", "mini_batch_size": "10", "epochs": "2", '
-        '"batch_metrics_publish_interval": "500", "scale": "1.0"}',
+        '"batch_metrics_publish_interval": "500", "unit": "m", "scale": "1.0"}',
         "Reading channel train as application/x-recordio-protobuf, File mode.",
         "Reading channel test as text/csv; label_size=0, File mode.",
         "Checkpoint loading and saving are disabled.",
@@ -423,6 +423,12 @@ def not_a_model(job: Base, content: dict[str, bytes] | None, **config: str) -> N
         (None, {}, PlatformError, "Data channel 'model': {data}/model does not exist"),
         ({}, {}, UserError, "The model channel holds no state to continue from: got nothing, expected model.tar.gz of"),
         ({"model_algo-1": b"", "x\ny": b""}, {}, UserError, "got 'model_algo-1', 'x\\ny', expected"),
+        (
+            {"model_algo-1": b""},
+            {},
+            UserError,
+            "state_*; a model alone is not enough, since a mean does not say of how",
+        ),
         ({"state_1": b"junk"}, {}, UserError, "'state_1' is not a state file of this project, or is cut short"),
         ({"model.tar.gz": b"junk"}, {}, UserError, "model.tar.gz: "),
         ({"model.tar.gz": gzip.compress(bytes(10_240))}, {}, UserError, "holds no state to continue from: got nothing"),
@@ -452,20 +458,33 @@ def test_a_model_alone_is_continued_where_the_algorithm_can(job: Base, monkeypat
     expected = np.vstack([[[100, 200, 300]], RECORDS]).mean(axis=0)
     assert np.allclose(mean_of(job), expected, rtol=1e-6)
     job.file("model/model_algo-1", b"[1, 2]")
-    assert "was trained with feature_dim 2, this job has 3" in fails(job)
+    assert "other values of feature_dim (was 2, now 3). Give" in fails(job)
     (job.data / "model" / "model_algo-1").unlink()
     assert "holds no state to continue from: got nothing" in fails(job)
 
 
-def test_a_model_of_another_width_is_refused(job: Base, tmp_path: Path) -> None:
+def test_what_may_not_change_is_refused_in_one_answer(job: Base, tmp_path: Path) -> None:
     earlier = earlier_job(Base(tmp_path / "earlier"))
     earlier.model.rename(job.data / "model")
-    job.config("hyperparameters", {"feature_dim": "4"})
+    job.config("hyperparameters", {"feature_dim": "4", "unit": "km", "scale": "2"})
     job.config("inputdataconfig", {"train": {}, "model": {}})
     assert fails(job) == (
-        "The earlier model was trained with feature_dim 3, this job has 4: a model can only be continued on records "
-        "of the same width"
+        "The earlier model can't be continued with other values of feature_dim (was 3, now 4); unit (was m, now km). "
+        "Give the earlier values, or train a new model without the model channel"
     )
+    assert job.model_files() == {}
+
+
+def test_the_log_says_what_goes_on(job: Base, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    earlier_job(Base(tmp_path / "earlier")).model.rename(job.data / "model")
+    job.config("hyperparameters", {"feature_dim": "3", "mini_batch_size": "7", "scale": "2"})
+    job.config("inputdataconfig", {"train": {}, "model": {}})
+    with caplog.at_level(logging.INFO):
+        job.train()
+    assert [line for line in caplog.messages if "earlier" in line or "changed" in line] == [
+        "Continuing the earlier model with the sum of all records. The train channel is read from its first record on.",
+        "Hyperparameters that changed: mini_batch_size (was 10, now 7); scale (was 1.0, now 2.0).",
+    ]
 
 
 def test_a_checkpoint_counts_more_than_the_earlier_model(job: Base, tmp_path: Path) -> None:

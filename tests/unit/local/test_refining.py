@@ -63,6 +63,8 @@ def declared(curve: tuple[str, str] | None) -> Algorithm:
         restore=restore,
         load=unused,
         evaluate=unused,
+        carried="",
+        alone="",
         curve=curve,
     )
 

@@ -64,5 +64,7 @@ TOY = Algorithm(
     restore=_not_here,
     load=load,
     evaluate=_not_here,
+    carried="",
+    alone="",
 )
 TOY_WITHOUT_CSV = replace(TOY, reply_types=("application/json", "application/jsonlines"), envelope="scores")

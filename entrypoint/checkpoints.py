@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from algorithms.artifacts.states import SavedState, read_state, write_state
-from algorithms.artifacts.whole import remove_partial
 from entrypoint.collective import Collective
-from recordio.errors import PlatformError, UserError
+from entrypoint.folders import Folder
+from recordio.errors import UserError
 
 EVERY_SECONDS = 5.0
 KEPT = 2  # the newest may turn out to be damaged
@@ -66,12 +66,8 @@ class Checkpoints:
         self._superseded: list[Path] = []
         if directory is None:
             log.info("Checkpoint loading and saving are disabled.")
-            return
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            remove_partial(directory)
-        except OSError as error:
-            raise PlatformError(f"The checkpoint folder {directory} can't be used: {error.strerror}") from error
+        else:
+            Folder("checkpoint", directory).prepare()
 
     def latest(self) -> SavedState | None:
         """The newest checkpoint that is whole."""
@@ -119,13 +115,11 @@ class Checkpoints:
         files = self._files()
         number = self._number(files[-1]) + 1 if files else 0
         whole = [path for path in files if path not in self._damaged]
-        try:
+        with Folder("checkpoint", self._directory).written():
             write_state(self._path(number), state())
             for old in (*self._damaged, *whole[: -KEPT + 1]):
                 if not old.with_name(old.name + ".sagemaker-uploading").exists():
                     old.unlink(missing_ok=True)
-        except OSError as error:
-            raise PlatformError(f"The checkpoint in {self._directory} can't be written: {error.strerror}") from error
         self._saved_at = time.monotonic()
 
     def _resumed(self, number: int, found: SavedState) -> SavedState:

@@ -15,7 +15,7 @@ import numpy as np
 
 import algorithms
 from algorithms.artifacts.states import artifact_name, write_state
-from algorithms.artifacts.whole import remove_partial, whole_files
+from algorithms.artifacts.whole import whole_artifact
 from algorithms.contract import Algorithm, Alone, GradientState, Model, Publishing, State
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.numerics.device import CPU, best
@@ -24,6 +24,7 @@ from entrypoint.channels import DataChannel, configured_channels
 from entrypoint.checkpoints import EVERY_SECONDS, Checkpoints, Position
 from entrypoint.collective import Collective, joined, require_collective
 from entrypoint.environment import Environment
+from entrypoint.folders import Folder
 from entrypoint.peers import SILENCE_SECONDS
 from entrypoint.reports import Reads, Report, StartUp, peak_mebibytes
 from entrypoint.resuming import Resuming
@@ -100,8 +101,7 @@ class Job:
             log.info("Reading channel %s as %s, %s mode.", name, channel.content_type, channel.config.mode)
         every = self.environment.seconds("ONEPASS_CHECKPOINT_SECONDS", EVERY_SECONDS)
         self.checkpoints = Checkpoints(self.environment.checkpoints(), cluster.host, every, len(cluster.hosts))
-        self.environment.model.mkdir(parents=True, exist_ok=True)
-        remove_partial(self.environment.model)
+        Folder("model", self.environment.model).prepare(writes=cluster.leader)
         for name in ("validation", "test"):
             check_first_record(self.channels.get(name))
         log.info("Number of GPUs being used: %d", int(self.algorithm.gpu and best() is not CPU))
@@ -259,14 +259,10 @@ class Job:
 
     def _save(self, model: Model, state: State) -> None:
         since = time.time()
-        saved = self.resuming.saved(state)
-        name = artifact_name(saved.arrays)
-        with whole_files(self.environment.model) as aside:
+        saved, folder = self.resuming.saved(state), self.environment.model
+        with Folder("model", folder).written(), whole_artifact(folder) as aside:
             model.save(aside, self.report.host)
-            write_state(aside / name, saved)
-        for earlier in self.environment.model.glob("state_*"):  # of a job that ran here before: not this model's
-            if earlier.name != name:
-                earlier.unlink()
+            write_state(aside / artifact_name(saved.arrays), saved)
         self.report.timer("model.serialize.time", since)
 
     def _hyperparameters(self) -> Hyperparameters:

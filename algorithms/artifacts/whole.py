@@ -22,25 +22,31 @@ def whole_file(path: Path) -> Iterator[Path]:
     aside = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{path.name}{NOT_UPLOADED}")
     try:
         yield aside
-        with aside.open("rb") as written:
-            os.fsync(written.fileno())
+        _to_disk(aside)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_files(directory: Path) -> Iterator[Path]:
-    """Yield an empty folder; what was written to it moves into `directory` when the block ends well.
+def whole_artifact(directory: Path) -> Iterator[Path]:
+    """Yield an empty folder; the files written to it replace the artifact in `directory` when the block ends well.
 
-    Only plain files; each replaces an older one of its name.
+    Several files can't appear at once, so `model_*` goes first and comes last: a folder that holds one holds all that
+    belongs to it, whenever the process is killed. Other files than `model_*` and `state_*` stay.
     """
     aside = directory / f"{PARTIAL}{uuid.uuid4().hex}"
     aside.mkdir()
     try:
         yield aside
-        for written in sorted(aside.iterdir()):
-            written.replace(directory / written.name)
+        written = sorted(aside.iterdir(), key=lambda path: (path.match("model_*"), path.name))
+        for path in written:
+            _to_disk(path)
+        for earlier in (*directory.glob("model_*"), *directory.glob("state_*")):
+            if earlier.is_file():
+                earlier.unlink()
+        for path in written:
+            path.replace(directory / path.name)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -52,3 +58,9 @@ def remove_partial(directory: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Some file systems tell only now that they are full."""
+    with path.open("rb") as written:
+        os.fsync(written.fileno())

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from algorithms.artifacts.whole import NOT_UPLOADED, PARTIAL, remove_partial, whole_file, whole_files
+from algorithms.artifacts.whole import NOT_UPLOADED, PARTIAL, remove_partial, whole_artifact, whole_file
+from tests.unit.entrypoint.forked import killed_at
 
 
 def names(folder: Path) -> list[str]:
@@ -59,29 +60,67 @@ except OSError as error:
     assert names(tmp_path) == ["model"] and (tmp_path / "model").read_text() == "old"
 
 
-def test_a_folder_of_files(tmp_path: Path) -> None:
-    (tmp_path / "model_algo-1").write_text("old")
+def artifact(folder: Path, text: str) -> dict[str, str]:
+    files = {"model.json": text, "model_algo-1": text, f"state_{text}": text}
+    for name in files:
+        (folder / name).write_text(text)
+    return files
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir() if not path.name.startswith(PARTIAL)}
+
+
+def test_an_artifact_replaces_another(tmp_path: Path) -> None:
+    before = artifact(tmp_path, "old")
+    (tmp_path / "model_other-host").touch()
     (tmp_path / "notes").write_text("kept")
-    with whole_files(tmp_path) as aside:
-        (aside / "model_algo-1").write_text("new")
-        (aside / "state_1").write_text("new")
-        assert (tmp_path / "model_algo-1").read_text() == "old"
-    assert names(tmp_path) == ["model_algo-1", "notes", "state_1"]
-    assert (tmp_path / "model_algo-1").read_text() == "new"
+    (tmp_path / "state_folder").mkdir()
+    with whole_artifact(tmp_path) as aside:
+        after = artifact(aside, "new")
+        assert before.items() <= {name: (tmp_path / name).read_text() for name in before}.items()
+    (tmp_path / "state_folder").rmdir()
+    assert contents(tmp_path) == after | {"notes": "kept"}
 
 
-def test_an_error_leaves_the_old_folder(tmp_path: Path) -> None:
-    (tmp_path / "model_algo-1").write_text("old")
-    with pytest.raises(ZeroDivisionError), whole_files(tmp_path) as aside:
+def test_an_error_leaves_the_old_artifact(tmp_path: Path) -> None:
+    before = artifact(tmp_path, "old")
+    with pytest.raises(ZeroDivisionError), whole_artifact(tmp_path) as aside:
         (aside / "model_algo-1").write_text("half")
         raise ZeroDivisionError
-    assert names(tmp_path) == ["model_algo-1"] and (tmp_path / "model_algo-1").read_text() == "old"
+    assert contents(tmp_path) == before
+
+
+def test_an_artifact_is_whole_wherever_the_process_is_killed(tmp_path: Path) -> None:
+    """At each step: the old one, none that has a model, or the new one."""
+    seen = set()
+    for step in range(1, 100):
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        before = artifact(folder, "old")
+
+        def write(folder: Path = folder) -> None:
+            with whole_artifact(folder) as aside:
+                artifact(aside, "new")
+
+        alive = not killed_at(step, (folder,), write)
+        found = contents(folder)
+        if found == before:
+            seen.add("old")
+        elif "model_algo-1" not in found:
+            seen.add("none")
+        else:
+            assert set(found.values()) == {"new"} and len(found) == 3
+            seen.add("new")
+        if alive:
+            break
+    assert alive and seen == {"old", "none", "new"}
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("old")
     (tmp_path / "partial-notes").write_text("not ours")
-    for block in (whole_file(tmp_path / "model"), whole_files(tmp_path)):
+    for block in (whole_file(tmp_path / "model"), whole_artifact(tmp_path)):
         child = os.fork()
         if child == 0:
             with block as aside:

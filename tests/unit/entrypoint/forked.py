@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NOBODY = 65534
+STEPS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.listdir", "os.scandir")
 
 
 def forked(action: Callable[[], object]) -> str:
@@ -55,6 +57,30 @@ def with_file_limit(action: Callable[[], object], size: int) -> str:
         return action()
 
     return forked(limited)
+
+
+def killed_at(step: int, folders: tuple[Path, ...], action: Callable[[], object]) -> bool:
+    """Kill the process right before a step in these folders: to open, make, rename or remove. False when it ends.
+
+    An error of the action is raised here, as its text.
+    """
+
+    def audit(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if event in STEPS and str(arguments[0]).startswith(inside):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def audited() -> str:
+        sys.addaudithook(audit)
+        action()
+        return "ended"
+
+    left, inside = step, tuple(map(str, folders))
+    text = forked(audited)
+    assert text in ("", "ended"), text
+    return not text
 
 
 def open_files() -> int:

@@ -152,7 +152,7 @@ def test_a_full_disk_is_told_and_older_ones_stay(tmp_path: Path) -> None:
     save(kept, 1, 2)
     before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
     text = with_file_limit(lambda: save(kept, 3, size=10_000), size=1000)
-    assert text == f"PlatformError: The checkpoint in {tmp_path} can't be written: File too large"
+    assert text == f"PlatformError: The checkpoint folder {tmp_path} can't be written: File too large"
     assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
     assert newest(tmp_path) == 2
 
@@ -161,10 +161,13 @@ def test_a_folder_that_takes_no_files() -> None:
     with open_folder() as folder:
         kept = Checkpoints(folder, "algo-1")
         save(kept, 1)
-        text = as_user(lambda: save(Checkpoints(folder, "algo-1"), 2))
-        assert text == f"PlatformError: The checkpoint in {folder} can't be written: Permission denied"
-        assert as_user(lambda: newest(folder)) == "1"
+        text = as_user(lambda: save(kept, 2))
+        expected = "can't be written: Permission denied. Let user 65534 read and write there."
+        assert text == f"PlatformError: The checkpoint folder {folder} {expected}"
+        text = as_user(lambda: Checkpoints(folder, "algo-1"))
+        assert text == f"PlatformError: The checkpoint folder {folder} {expected}", "told at the first checkpoint only"
+        assert newest(folder) == 1
         text = as_user(lambda: Checkpoints(folder / "new", "algo-1"))
-        assert text == f"PlatformError: The checkpoint folder {folder}/new can't be used: Permission denied"
-        with pytest.raises(PlatformError, match="can't be used: File exists"):
+        assert text == f"PlatformError: The checkpoint folder {folder}/new {expected}"
+        with pytest.raises(PlatformError, match=r"can't be written: File exists\. Expected a folder"):
             Checkpoints(folder / "checkpoint_algo-1-000000000", "algo-1")

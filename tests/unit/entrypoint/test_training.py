@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import itertools
 import json
 import logging
 import os
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,12 +22,13 @@ import pytest
 from algorithms.artifacts.archives import pack
 from algorithms.artifacts.states import SavedState, find_state, read_state, write_state
 from entrypoint import scoring, training
+from entrypoint.checkpoints import Position
 from entrypoint.collective import Collective
 from recordio.batch import Batch
 from recordio.errors import PlatformError, UserError
 from tests.unit import toy
 from tests.unit.entrypoint.conftest import CSV, Base, record_bytes
-from tests.unit.entrypoint.forked import open_files, with_file_limit
+from tests.unit.entrypoint.forked import killed_at, open_files, with_file_limit
 
 RECORDS = np.random.default_rng(0).normal(size=(47, 3)).astype(np.float32)
 
@@ -507,10 +511,52 @@ def test_what_an_earlier_run_left_in_the_model_folder(job: Base) -> None:
     assert names[:2] == ["model_algo-1", "notes"] and len(names) == 3 and names[2] != "state_old"
 
 
-def test_a_full_disk_leaves_no_part_of_a_model(job: Base) -> None:
-    text = with_file_limit(job.train, size=40)
-    assert text == "OSError: [Errno 27] File too large"
-    assert job.model_files() == {}
+def quietly(job: Base, **variables: str) -> None:
+    """Without what else would meet a limit on files, or be written twice by a fork."""
+    with Path(os.devnull).open("w") as nothing, contextlib.redirect_stdout(nothing):
+        job.train(**variables)
+
+
+def test_a_full_disk_leaves_the_old_model(job: Base) -> None:
+    job.train()
+    before = job.model_files()
+    prepared(job, mini_batch_size="7")
+    text = with_file_limit(lambda: quietly(job), size=40)
+    assert text == f"PlatformError: The model folder {job.model} can't be written: File too large"
+    assert job.model_files() == before
+
+
+def test_a_model_folder_that_takes_no_files_is_told_before_training(job: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_update(monkeypatch, 1, kill, before=True)
+    job.model.write_text("a file")
+    assert fails(job, PlatformError) == (
+        f"The model folder {job.model} can't be written: File exists. Expected a folder."
+    )
+
+
+def test_killed_at_any_step_in_a_folder(job: Base, whole: Callable[..., dict[str, bytes]]) -> None:
+    """Model and checkpoints are whole at each step of all that is written, renamed and removed."""
+    expected = whole(epochs="2", mini_batch_size="24")
+    prepared(job, epochs="2", mini_batch_size="24")
+    job.config("checkpointconfig", {})
+    folders, seen = (job.model, job.path / "checkpoints"), set()
+    for step in itertools.count(1):
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        killed = killed_at(step, folders, lambda: quietly(job, ONEPASS_CHECKPOINT_SECONDS="0"))
+        checkpoints = list((job.path / "checkpoints").glob("checkpoint_*"))
+        for path in checkpoints:
+            Position.of(read_state(path))
+        model = {path.name for path in job.model.glob("[!.]*")}
+        assert "model_algo-1" not in model or model == expected.keys()
+        if not killed:
+            break
+        seen.add((len(checkpoints), len(model)))
+        quietly(job, ONEPASS_CHECKPOINT_SECONDS="0")
+        assert job.model_files() == expected
+        # A third stays when the last save was cut off before it removed the oldest.
+        assert {path.name[:11] for path in (job.path / "checkpoints").iterdir()} == {"checkpoint_"}
+    assert seen == {(0, 0), (1, 0), (2, 0), (3, 0), (2, 1), (2, 2)}, "files there in the end"
 
 
 def test_many_epochs_leak_no_threads_or_files(job: Base) -> None:

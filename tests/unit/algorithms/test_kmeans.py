@@ -1,6 +1,5 @@
 """K-Means: laws of its state, edge cases of a stream, and its artifact."""
 
-import importlib.util
 import json
 import logging
 from collections.abc import Iterable
@@ -20,10 +19,11 @@ from algorithms.kmeans.lloyd import Stop, first_centres, lloyd
 from algorithms.kmeans.model import KMeansModel, load
 from algorithms.kmeans.shrink import calibrated
 from algorithms.kmeans.state import KMeansState
-from algorithms.numerics.device import CPU, torch_device
+from algorithms.numerics.device import CPU, Device
 from algorithms.numerics.distances import Rows
 from recordio.batch import Batch
 from recordio.errors import UserError
+from tests.unit.devices import torch_devices
 
 
 def hyper(k: int = 4, feature_dim: int = 3, **more: object) -> KMeansHyperparameters:
@@ -184,10 +184,10 @@ def test_the_size_of_a_state_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> N
     assert size(2000) == pytest.approx(size(8000), rel=0.13)  # the slack of the sample
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="torch is not installed")
-def test_torch_computes_the_same() -> None:
+@pytest.mark.parametrize("device", torch_devices(), ids=str)
+def test_torch_computes_the_same(device: Device) -> None:
     x = blobs(1000)
-    state = KMeansState(hyper(), np.random.default_rng(0), torch_device("cpu"))
+    state = KMeansState(hyper(), np.random.default_rng(0), device)
     for start in range(0, 1000, 100):
         state.update(Batch(x[start : start + 100]))
     np.testing.assert_allclose(state.finalise().centroids, seen(x).finalise().centroids, rtol=1e-4)

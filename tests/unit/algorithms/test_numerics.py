@@ -1,6 +1,5 @@
 """Shared kernels against plain formulas in double precision."""
 
-import importlib.util
 from itertools import pairwise
 
 import numpy as np
@@ -10,17 +9,14 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from algorithms.numerics import distances
-from algorithms.numerics.device import CPU, Device, torch_device
+from algorithms.numerics.device import CPU, Device
 from algorithms.numerics.distances import Rows, closest, nearest, sums_by
 from algorithms.numerics.products import gram, steady
 from algorithms.numerics.randomness import freeze, thaw
 from algorithms.numerics.sample import Sample, draw
 from algorithms.numerics.threads import one_thread
 from recordio.errors import UserError
-
-
-def every_device() -> list[Device]:
-    return [CPU, torch_device("cpu")] if importlib.util.find_spec("torch") else [CPU]
+from tests.unit.devices import every_device
 
 
 def squared(x: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """PCA: laws of its state in both modes, and edge cases of a stream."""
 
-import importlib.util
 import json
 import logging
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from algorithms.numerics.device import torch_device
+from algorithms.numerics.device import Device
 from algorithms.pca import ALGORITHM
 from algorithms.pca.directions import Directions
 from algorithms.pca.hyperparameters import PCAHyperparameters
@@ -24,6 +23,7 @@ from recordio.errors import UserError
 from tests.contract import laws
 from tests.contract.cases import Case, Records
 from tests.contract.test_laws import apply
+from tests.unit.devices import torch_devices
 
 WIDTH = 90  # more than twice the 32 rows of a small sketch
 
@@ -171,10 +171,10 @@ def test_the_size_of_a_state_does_not_grow(mode: str) -> None:
     assert size(5760) == size(2880)  # multiples of 64, and of 32: no row waits
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="torch is not installed")
-def test_torch_computes_the_same(mode: str) -> None:
+@pytest.mark.parametrize("device", torch_devices(), ids=str)
+def test_torch_computes_the_same(mode: str, device: Device) -> None:
     x = falling(1000)
-    state = PCAState(hyper(mode), torch_device("cpu"))
+    state = PCAState(hyper(mode), device)
     state.update(Batch(x))
     assert_alike(state.finalise(), seen(x, hyper(mode)).finalise(), 1e-5)
 

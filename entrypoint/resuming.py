@@ -72,6 +72,8 @@ class Resuming:
         else:
             earlier = earlier_artifact(self.environment, self.algorithm) if leader or self.in_step else None
             state, position = self.continued(earlier), Position(hosts=self.collective.hosts)
+            if earlier is not None:
+                self._advise()
         if isinstance(state, GradientState) and self.in_step:
             state.pool = self.collective
         return state, position
@@ -144,6 +146,17 @@ class Resuming:
         position = Position(told["epoch"], hosts=self.collective.hosts)
         self.checkpoints.replace(partial(self.saved, state, position))
         return state, position
+
+    def _advise(self) -> None:
+        """Several passes over new records alone draw a model to them, unless held-out ones judge it."""
+        epochs, judging = getattr(self.hyperparameters, "epochs", 1), "validation"
+        judged = any(channel.name == judging for channel in self.algorithm.channels)
+        if epochs > 1 and judged and judging not in self.environment.channels():
+            log.info(
+                "%d passes over new records make them count for more than those of the earlier model: give a "
+                "validation channel, or epochs=1.",
+                epochs,
+            )
 
     def _check_algorithm(self, saved: SavedState) -> None:
         if saved.algorithm != self.algorithm.name:

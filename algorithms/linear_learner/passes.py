@@ -30,8 +30,9 @@ class Passing:
     totals        sums of losses as the models were moved by them, of scaled labels   (candidates,)
     records       of this host
     everyone      records of all hosts that learn in step
+    before        of `everyone`, before the latest batch that had any
     turn          of `everyone`, after which early scores are given up for late ones; it doubles each time
-    expected      of `everyone` in the pass before; 0 if there was none
+    expected      of `everyone` in the pass before; 0 if the models begin with this one
     """
 
     early: Evaluation
@@ -39,6 +40,7 @@ class Passing:
     totals: NDArray[np.float64]
     records: int = 0
     everyone: int = 0
+    before: int = 0
     batches: int = 0
     turn: int = FIRST_TURN
     expected: int = 0
@@ -51,7 +53,8 @@ class Passing:
         """Losses of this host, (records, candidates), and how many records all had."""
         self.batches += 1
         self.records += len(losses)
-        self.everyone += everyone
+        if everyone:  # hosts take empty steps at the end
+            self.before, self.everyone = self.everyone, self.everyone + everyone
         self.totals += np.ones(len(losses), losses.dtype) @ losses
 
     def judges(self) -> Evaluation | None:
@@ -62,16 +65,23 @@ class Passing:
         if self.expected:
             return self.early if wanted else None
         if self.everyone >= self.turn:
-            self.early, self.late, self.turn = self.late, self.early, 2 * self.turn
-            self.late.clear()
+            if self._late:
+                self.early, self.late = self.late, self.early
+                self.late.clear()
+            self.turn *= 2
         return (self.late if self.everyone >= self.turn // 2 else self.early) if wanted else None
 
     def seen(self) -> Evaluation:
         """Scores of the pass, which is over: of its last stretch, or of the two last where the last one is short."""
-        if not self.expected and self.everyone >= self.turn - self.turn // 4:
+        if not self.expected and self._late and self.everyone >= self.turn - self.turn // 4:
             return self.late
         self.early.merge(self.late)
         return self.early
+
+    @property
+    def _late(self) -> bool:
+        """Whether any batch began late enough: large ones may not."""
+        return self.before >= self.turn // 2
 
     def merge(self, other: Passing) -> None:
         self.early.merge(other.early)
@@ -84,14 +94,14 @@ class Passing:
     def arrays(self) -> Arrays:
         sums = {
             "totals": self.totals.copy(),
-            "counts": np.array([self.records, self.everyone, self.batches, self.turn, self.expected]),
+            "counts": np.array([self.records, self.everyone, self.before, self.batches, self.turn, self.expected]),
         }
         late = self.late.arrays() if self.turn > FIRST_TURN or self.late.counts.any() else {}  # histograms are large
         return sums | over("early.", self.early.arrays()) | over("late.", late)
 
     def restore(self, arrays: Arrays) -> None:
         self.totals = arrays["totals"].copy()
-        self.records, self.everyone, self.batches, self.turn, self.expected = arrays["counts"].tolist()
+        self.records, self.everyone, self.before, self.batches, self.turn, self.expected = arrays["counts"].tolist()
         self.early.restore(under("early.", arrays))
         if late := under("late.", arrays):
             self.late.restore(late)

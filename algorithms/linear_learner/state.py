@@ -63,7 +63,7 @@ class LinearLearnerState:
         self.history: list[dict[str, list[float] | None]] = []
         self.stopping = Stopping(self.settings.early_stopping_patience, self.settings.early_stopping_tolerance)
         if self.models is not None:
-            self.passing = self._empty_pass()
+            self.passing = self._empty_pass(expected=1)  # models that have learned answer for all of a pass
 
     @property
     def done(self) -> bool:

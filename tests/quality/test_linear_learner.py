@@ -197,35 +197,6 @@ def test_sparse_in_one_pass(seed: int) -> None:
     )  # what a pass of the benchmark may cost, 0.055, and more for twenty times fewer records
 
 
-@pytest.mark.parametrize(
-    ("sets", "given", "score"),
-    [
-        (lambda seed: logistic(seed, 12_000), BY_LOSS, log_loss),
-        (lambda seed: linear(seed, 40_000), {"predictor_type": "regressor"}, squares),
-        (lambda seed: rare(seed)[:2], BY_LOSS | {"mini_batch_size": "500"}, log_loss),
-    ],
-    ids=["logistic", "linear", "rare"],
-)
-def test_two_jobs_learn_as_much_as_one(
-    sets: Callable[[int], tuple[Data, Data]], given: dict[str, str], score: Callable[..., float]
-) -> None:
-    """One pass over half of the records, and over the others in a job that goes on; the half alone is worse."""
-    given = given | {"epochs": "1"}
-    settings: Any = ALGORITHM.hyperparameters.from_strings(given)
-    ratios = []
-    for seed in SEEDS:
-        train, held = sets(seed)
-        cut = train[0].shape[0] // 2
-        whole = score(ours(train, None, given, seed), held)
-        first = passes(LinearLearnerState(settings, np.random.default_rng(seed)), (train[0][:cut], train[1][:cut]))
-        again = LinearLearnerState.restore(settings, *first.snapshot())
-        again.renew()
-        model = passes(again, (train[0][cut:], train[1][cut:])).finalise()
-        ratios.append((score(model, held) / whole, score(first.finalise(), held) / whole))
-    both, half = np.mean(ratios, axis=0)
-    assert both <= 1.01 < half
-
-
 def test_quantiles() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(30_000, 3))

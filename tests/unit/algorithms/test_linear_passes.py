@@ -181,6 +181,24 @@ def test_the_beginning_of_the_first_pass_does_not_judge() -> None:
     assert learner.best.evaluation.counts[0] == 8000
 
 
+@pytest.mark.parametrize("count", [700, 749, 751, 999, 1001, 1600, 1999, 3500])
+def test_a_pass_of_few_batches_is_judged(count: int) -> None:
+    """Whatever the length: by the last stretch, or by all where no batch began in one."""
+    x, y = records(BINARY, count)
+    learner = learn(state(BINARY, mini_batch_size=1000, num_models=2), x, y)
+    assert learner.best is not None
+    assert learner.best.evaluation.counts[0] >= count / 3
+
+
+def test_models_that_go_on_answer_for_a_whole_pass() -> None:
+    x, y = records(BINARY, 5000)
+    learner = learn(state(BINARY, mini_batch_size=50, num_models=2), x, y)
+    learner.renew()
+    learn(learner, x[:1500], y[:1500])
+    assert learner.best is not None
+    assert learner.best.evaluation.counts[0] == 1500
+
+
 @pytest.mark.parametrize("validated", [True, False])
 def test_calibration_by_a_part_of_the_records(validated: bool) -> None:
     """Of the records that judge, class 1 is rare among the first 500, which alone may set the threshold."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,11 @@ class Directions:
         """rows   finite   (rows, features)"""
         self.total += float(np.einsum("ij,ij->i", rows, rows, dtype=np.float64).sum())
         self._add(rows)
+
+    def fade(self, share: float) -> None:
+        """Let all that was seen count for a share of what it did."""
+        self.rows *= np.float32(math.sqrt(share))
+        self.total *= share
 
     def merge(self, other: Directions) -> None:
         self.total += other.total

@@ -33,6 +33,9 @@ class PCAHyperparameters(Hyperparameters):
         "Whether the mean is taken from records, in training and in replies.", default=True, refinable=True
     )
     epochs: int = hyper("Passes over the data; one is enough, others count all records again.", default=1, ge=1)
+    half_life_time_size: int = hyper(
+        "Records after which a record counts half; 0 for always in full. Not in the original.", default=0, ge=0
+    )
     force_dense: bool = hyper("Accepted from clients; sparse records are read as such.", default=True)
 
     def conflicts(self) -> Iterable[str]:

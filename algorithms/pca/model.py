@@ -124,7 +124,7 @@ class PCAEvaluation:
         return scores(self.total, self.lost, self.count)
 
 
-def scores(total: float, lost: float, count: int) -> dict[str, float]:
+def scores(total: float, lost: float, count: float) -> dict[str, float]:
     """Metrics of training and test.
 
     total, lost   sums of squared distances to the mean, and to the reconstruction

@@ -14,7 +14,8 @@ from algorithms.numerics.threads import one_thread
 
 # A sum of 2,048 products in single precision is off by about 3e-7 of its size, at random. That alone would drown
 # components whose s is below 5e-4 of the largest. After 8 tiles in doubles, which take twice as long, T more are off by
-# 3e-7 * sqrt(T) / (T + 8) of the total: 5e-8 at most, and less and less after 8.
+# 3e-7 * sqrt(T) / (T + 8) of the total: 5e-8 at most, and less and less after 8. Where records fade, sums that
+# stay at just 8 tiles are off by 8e-8.
 EXACT_RECORDS = 1 << 14
 LEAST_TILE = 2048
 LEAST_TOTAL = 1e-20  # of squares: 1e-18 of it is the least that single precision holds
@@ -24,12 +25,12 @@ class Scatter:
     """Sum of x'x over rows that have no mean any more.
 
     sums      (features, features)
-    records   rows seen, of this state and of those it was merged with
+    records   rows seen, of this state and of those it was merged with; faded ones in part
     """
 
     def __init__(self, features: int, device: Device) -> None:
         self.sums = np.zeros((features, features))
-        self.records = 0
+        self.records = 0.0
         self.device = device
 
     @property
@@ -60,6 +61,11 @@ class Scatter:
             products = gram(rows.T, np.float64, self.device)
         self.sums += products
         self.records += len(rows)
+
+    def fade(self, share: float) -> None:
+        """Let all that was seen count for a share of what it did."""
+        self.sums *= share
+        self.records *= share
 
     def merge(self, other: Scatter) -> None:
         self.sums += other.sums

@@ -30,7 +30,10 @@ class PCAState:
 
     Where the mean is not to be subtracted, it comes back at the end, as one row more.
 
-    count, mean   records that do not wait any more, and their mean (features,)
+    With a half-life h, the record before the last i ones counts for 2^(-i/h): rows of that weight's root stand for it.
+    Sums fade by as many records as are added, so nothing grows with the stream, whatever its batches are.
+
+    count, mean   records that do not wait any more, by what they count for, and their mean (features,)
     waiting       records less the shift, the first `held` rows   (rows at once + 1, features)
     sums          of the waiting rows   (features,)
     shift         close to their mean, so that single precision holds the rest   (features,)
@@ -43,7 +46,7 @@ class PCAState:
         self.sketch: Scatter | Directions = (
             Directions(features, settings.rank, device) if settings.sketched else Scatter(features, device)
         )
-        self.count = 0
+        self.count = 0.0
         self.mean = np.zeros(features)
         self.held = 0
         self.waiting = self._room()
@@ -153,13 +156,28 @@ class PCAState:
         """Learn the rows that wait."""
         if not self.held:
             return
-        centre = (self.sums / self.held).astype(np.float32)
-        self.waiting[: self.held] -= centre
-        self.waiting[self.held] = self._joined(self.held, centre.astype(np.float64) + self.shift)
+        rows, weights = self.waiting[: self.held], self._fade()
+        count = float(self.held if weights is None else weights.sum())
+        sums = self.sums if weights is None else weights.astype(np.float32) @ rows
+        centre = (sums / count).astype(np.float32)
+        rows -= centre
+        if weights is not None:
+            rows *= np.sqrt(weights).astype(np.float32)[:, None]
+        self.waiting[self.held] = self._joined(count, centre.astype(np.float64) + self.shift)
         self.sketch.add(self.waiting[: self.held + 1])
         self.held, self.sums = 0, np.zeros_like(self.sums)
 
-    def _joined(self, count: int, mean: Doubles) -> NDArray[np.float32]:
+    def _fade(self) -> Doubles | None:
+        """Weigh what was seen less by the rows that wait; returns their own weights, or None for 1   (held,)"""
+        half_life = self.settings.half_life_time_size
+        if not half_life:
+            return None
+        share = 2 ** (-self.held / half_life)
+        self.sketch.fade(share)
+        self.count *= share
+        return np.exp2(-np.arange(self.held - 1, -1, -1) / half_life)
+
+    def _joined(self, count: float, mean: Doubles) -> NDArray[np.float32]:
         """Count records of another mean; returns the row that stands for the gap   (features,)"""
         gap = mean - self.mean
         total = self.count + count

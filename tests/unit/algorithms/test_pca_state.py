@@ -294,6 +294,82 @@ def test_tiny_and_huge_values_beyond_the_exact_records(mode: str) -> None:
         np.testing.assert_allclose(seen(x, hyper(mode)).finalise().singular, exact(x, 4)[0], rtol=1e-3)
 
 
+# Records that fade
+
+
+def flat(count: int, seed: int, axes: int = 12) -> np.ndarray:
+    """Records of so few directions that a sketch loses nothing, which drift, and change their directions."""
+    rng = np.random.default_rng(seed)
+    basis = rng.normal(size=(axes, WIDTH))
+    scales = np.linspace(1, 4, axes) * (1 + np.arange(count)[:, None] / count * np.linspace(3, 0, axes))
+    return (10 + rng.normal(size=(count, axes)) * scales @ basis + 5 * np.arange(count)[:, None] / count).astype(
+        np.float32
+    )
+
+
+def faded(parts: list[np.ndarray], half_life: int, components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, singular values and vectors where a record of a part counts half for each half-life of those after it."""
+    x = np.concatenate(parts).astype(float)
+    weights = np.concatenate([2.0 ** (-np.arange(len(part))[::-1] / half_life) for part in parts])
+    mean = weights @ x / weights.sum()
+    _, singular, vectors = np.linalg.svd(np.sqrt(weights)[:, None] * (x - mean), full_matrices=False)
+    return mean, singular[:components][::-1], vectors[:components][::-1]
+
+
+def assert_faded(model: PCAModel, parts: list[np.ndarray], half_life: int) -> None:
+    mean, singular, vectors = faded(parts, half_life, model.num_components)
+    assert model.mean is not None
+    np.testing.assert_allclose(model.mean, mean, rtol=1e-5, atol=1e-5)  # values of 10 in single precision
+    np.testing.assert_allclose(model.singular, singular, rtol=1e-4)  # rows are in single precision
+    # The space, not its axes: those of neighbouring lengths may turn.
+    basis = np.linalg.qr(model.vectors.astype(float))[0]
+    assert np.linalg.norm(vectors.T - basis @ (basis.T @ vectors.T), 2) < 1e-3
+
+
+@given(st.integers(1, 2000), st.integers(20, 700), st.integers(1, 300), st.integers(0, 9))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_records_fade_by_those_after_them(mode: str, half_life: int, count: int, batch: int, seed: int) -> None:
+    """Whatever the batches, and wherever the stream is cut: weights of 2^(-age / half-life), in closed form."""
+    x, given = flat(count, seed), hyper(mode, half_life_time_size=half_life)
+    state = seen(x[: count // 2], given, batch)
+    state = ALGORITHM.restore(given, *state.snapshot())
+    for start in range(count // 2, count, batch):
+        state.update(Batch(x[start : start + batch]))
+    assert_faded(state.finalise(), [x], half_life)
+    assert state._settled().count == pytest.approx((2.0 ** (-np.arange(count) / half_life)).sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_each_host_lets_its_own_records_fade(mode: str, order: tuple[int, ...]) -> None:
+    """The last records of all hosts count in full."""
+    parts, given = [flat(count, 7) for count in (500, 90, 333)], hyper(mode, half_life_time_size=60)
+    state, *others = (seen(parts[number], given) for number in order)
+    for other in others:
+        state.merge(other)
+    assert_faded(state.finalise(), parts, 60)
+
+
+def test_an_endless_stream_stays_in_bounds(mode: str) -> None:
+    """After thousands of half-lives, with values that drift by as much again: like the last records alone."""
+    given, x = hyper(mode, half_life_time_size=40), flat(4000, 3)
+    state = PCAState(given)
+    for _ in range(40):
+        state.update(Batch(x))
+        x = x + 5
+    assert_faded(state.finalise(), [x[-2000:] - 5], 40)
+    assert state._settled().count == pytest.approx(1 / (1 - 2 ** (-1 / 40)), rel=1e-9)
+
+
+def test_a_half_life_may_begin_with_a_new_job(mode: str) -> None:
+    first, second = flat(400, 1), flat(300, 1)
+    state = ALGORITHM.restore(hyper(mode, half_life_time_size=50), *seen(first, hyper(mode)).snapshot())
+    for start in range(0, 300, 50):
+        state.update(Batch(second[start : start + 50]))
+    # Both ways settle 384 of the first records in whole tiles, and 16 still wait.
+    expected = (2.0 ** (-np.arange(316) / 50)).sum() + 384 * 2 ** (-316 / 50)
+    assert state._settled().count == pytest.approx(expected, rel=1e-9)
+
+
 def test_without_records_there_is_no_model(mode: str) -> None:
     state = PCAState(hyper(mode))
     state.update(Batch(falling(0)))
@@ -321,6 +397,7 @@ def test_every_hyperparameter_with_its_default() -> None:
         "extra_components": "-1",
         "subtract_mean": "true",
         "epochs": "1",
+        "half_life_time_size": "0",
         "force_dense": "true",
     }
     with pytest.raises(UserError, match="for 'feature_dim', 'num_components', 'mini_batch_size' which are req"):

@@ -63,6 +63,7 @@ class Checkpoints:
         self._every_seconds = every_seconds
         self._saved_at = time.monotonic()
         self._damaged: set[Path] = set()
+        self._known: dict[Path, SavedState] = {}  # what was read, and will be asked for again
         self._superseded: list[Path] = []
         if directory is None:
             log.info("Checkpoint loading and saving are disabled.")
@@ -78,17 +79,32 @@ class Checkpoints:
 
     def of_another_cluster(self) -> list[SavedState]:
         """The newest of each host, where this one's is not from a cluster of the size that there is now."""
-        mine = next((Position.of(found) for _, found in self._whole()), None)
-        if self._directory is None or (mine is not None and mine.hosts == self._hosts):
+        mine = next(self._whole(), None)
+        before = None if mine is None else Position.of(mine[1]).hosts
+        if mine is not None and before == self._hosts:
+            self._known = {self._path(mine[0]): mine[1]}
+        if self._directory is None or before == self._hosts:
             return []
         self._superseded = [path for path in self._directory.iterdir() if NAMED.fullmatch(path.name)]
         hosts = sorted({path.name.rpartition("-")[0].removeprefix(PREFIX) for path in self._superseded})
-        newest = [next(Checkpoints(self._directory, host)._whole(), None) for host in hosts]
-        return [found for each in newest if each for found in each[1:] if Position.of(found).hosts != self._hosts]
+        every = [Checkpoints(self._directory, host)._whole() for host in hosts]
+        found = [next((each for _, each in one if self._of(each, before)), None) for one in every]
+        return [each for each in found if each is not None]
 
-    def replace(self, state: Callable[[], SavedState]) -> None:
-        """Save, and remove what hosts of another cluster had saved, where this is the host that went on from it."""
-        self.save_when_due(state, now=True)
+    def replace(self, state: Callable[[], SavedState], collective: Collective, *, leader: bool) -> None:
+        """Save, and remove what hosts of another cluster had saved.
+
+        The leader, which looks for those, comes last: a job that is killed meanwhile goes on from them once more.
+        """
+        for number, found in [*self._whole()]:
+            if Position.of(found).hosts == self._hosts:  # of such a job
+                self._path(number).unlink()
+        if not leader:
+            self.save_when_due(state, now=True)
+        collective.barrier()
+        if leader:
+            self.save_when_due(state, now=True)
+        collective.barrier()
         for path in self._superseded:
             path.unlink(missing_ok=True)
 
@@ -122,6 +138,11 @@ class Checkpoints:
                     old.unlink(missing_ok=True)
         self._saved_at = time.monotonic()
 
+    def _of(self, saved: SavedState, hosts: int | None) -> bool:
+        """Whether it is of a cluster of so many hosts, or of any but this one where that is not known."""
+        found = Position.of(saved).hosts
+        return found != self._hosts if hosts is None else found == hosts
+
     def _resumed(self, number: int, found: SavedState) -> SavedState:
         log.info("Resuming from checkpoint %s.", self._path(number))
         return found
@@ -133,8 +154,10 @@ class Checkpoints:
     def _whole(self) -> Iterator[tuple[int, SavedState]]:
         """From the newest to the oldest; a damaged one is passed over with a warning."""
         for path in reversed(self._files()):
+            if path in self._damaged:
+                continue
             try:
-                found = read_state(path)
+                found = self._known.pop(path, None) or read_state(path)
                 Position.of(found)
             except UserError as error:
                 log.warning("Checkpoint %s passed over: %s", path.name, error)

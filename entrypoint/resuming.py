@@ -144,7 +144,8 @@ class Resuming:
             state = self.algorithm.restore(self.hyperparameters, arrays, told["values"])
         state = state or self.continued(None)
         position = Position(told["epoch"], hosts=self.collective.hosts)
-        self.checkpoints.replace(partial(self.saved, state, position))
+        leader = self.environment.cluster().leader
+        self.checkpoints.replace(partial(self.saved, state, position), self.collective, leader=leader)
         return state, position
 
     def _advise(self) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from algorithms.artifacts.states import SavedState, write_state
+from algorithms.artifacts.states import SavedState, read_state, write_state
 from entrypoint.checkpoints import Checkpoints, Position
+from entrypoint.collective import Collective
 from recordio.errors import PlatformError, UserError
 from tests.unit.entrypoint.forked import as_user, open_folder, with_file_limit
 
@@ -108,6 +109,67 @@ def test_hosts_share_a_folder(tmp_path: Path) -> None:
     save(Checkpoints(tmp_path, "algo-1"), 1, 2, 3)
     save(Checkpoints(tmp_path, "algo-10"), 7)
     assert (newest(tmp_path, "algo-1"), newest(tmp_path, "algo-10"), newest(tmp_path, "algo")) == (3, 7, None)
+
+
+class CutOff(Exception):
+    """What a kill looks like from inside."""
+
+
+class Cut(Collective):
+    """A host that is killed where it waits for the others, the first time or a later one."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def barrier(self) -> None:
+        self.left -= 1
+        if not self.left:
+            raise CutOff
+
+
+def cluster(folder: Path, hosts: int) -> list[Checkpoints]:
+    return [Checkpoints(folder, f"algo-{number + 1}", hosts=hosts) for number in range(hosts)]
+
+
+def records_of(kept: Checkpoints) -> int | None:
+    found = kept.latest()
+    return None if found is None else found.position["records"]
+
+
+def test_a_move_to_another_number_of_hosts_can_be_cut_off(tmp_path: Path) -> None:
+    """Until the leader has saved, it begins anew; from then on it is done."""
+
+    def save_moved(kept: Checkpoints, collective: Collective, *, leader: bool) -> None:
+        kept.replace(lambda: state(0, epoch=1, records=7, hosts=2), collective, leader=leader)
+
+    for number, one in enumerate(cluster(tmp_path, 3)):
+        for records in (10, 20):
+            one.save_when_due(lambda here=records + number: state(0, epoch=0, records=here, hosts=3), now=True)  # type: ignore[misc]
+    for _ in range(3):  # each time in a process of its own
+        leader, other = cluster(tmp_path, 2)
+        assert [each.position["records"] for each in leader.of_another_cluster()] == [20, 21, 22]
+        with pytest.raises(CutOff):
+            save_moved(other, Cut(at=1), leader=False)
+        with pytest.raises(CutOff):
+            save_moved(leader, Cut(at=1), leader=True)
+        assert [records_of(kept) for kept in cluster(tmp_path, 2)] == [None, 7]
+    leader, other = cluster(tmp_path, 2)
+    leader.of_another_cluster()
+    save_moved(other, Collective(), leader=False)
+    with pytest.raises(CutOff):
+        save_moved(leader, Cut(at=2), leader=True)
+    leader, other = cluster(tmp_path, 2)
+    assert leader.of_another_cluster() == []
+    assert [records_of(kept) for kept in (leader, other)] == [7, 7]
+
+
+def test_a_checkpoint_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(Checkpoints(tmp_path, "algo-1"), 1, 2)
+    read = []
+    monkeypatch.setattr("entrypoint.checkpoints.read_state", lambda path: read.append(path.name) or read_state(path))
+    kept = Checkpoints(tmp_path, "algo-1")
+    assert kept.of_another_cluster() == [] and records_of(kept) == 2
+    assert read == ["checkpoint_algo-1-000000001"]
 
 
 def test_a_file_is_not_deleted_while_it_is_uploaded(tmp_path: Path) -> None:

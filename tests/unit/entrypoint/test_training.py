@@ -559,6 +559,27 @@ def test_killed_at_any_step_in_a_folder(job: Base, whole: Callable[..., dict[str
     assert seen == {(0, 0), (1, 0), (2, 0), (3, 0), (2, 1), (2, 2)}, "files there in the end"
 
 
+def test_killed_at_any_step_of_a_move_to_one_host(job: Base) -> None:
+    prepared(job, epochs="2", mini_batch_size="24")
+    job.config("checkpointconfig", {})
+    settings = job.environment().hyperparameters()
+    checkpoints = job.path / "checkpoints"
+    for step in itertools.count(1):
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        checkpoints.mkdir()
+        for host, count in (("algo-1", 40), ("algo-2", 60)):
+            position = {"epoch": 1, "records": count, "hosts": 2}
+            strings = toy.ToyHyperparameters.from_strings(settings).as_strings()
+            state = SavedState("toy", strings, {"total": np.full(3, 300.0)}, {"count": count}, position)
+            write_state(checkpoints / f"checkpoint_{host}-000000004", state)
+        killed = killed_at(step, (checkpoints,), lambda: quietly(job, ONEPASS_CHECKPOINT_SECONDS="0"))
+        quietly(job, ONEPASS_CHECKPOINT_SECONDS="0")
+        assert read_state(find_state(job.model) or Path()).values["count"] == 40 + 60 + 47
+        if not killed:
+            break
+    assert step > 20
+
+
 def test_many_epochs_leak_no_threads_or_files(job: Base) -> None:
     prepared(job, epochs="40")
     job.config("checkpointconfig", {})

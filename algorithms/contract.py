@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, runtime_checkable
@@ -65,7 +65,10 @@ class State(Protocol):
         ...
 
     def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
-        """Everything that `Algorithm.restore` needs to go on exactly: arrays, and values that JSON can hold."""
+        """Everything that `Algorithm.restore` needs to go on exactly: arrays, and values that JSON can hold.
+
+        Arrays may be those of the state itself, which the next update changes.
+        """
         ...
 
 
@@ -75,12 +78,25 @@ class Pool(Protocol):
     @property
     def hosts(self) -> int: ...
 
+    @property
+    def rank(self) -> int:
+        """Which of the hosts this is, from 0."""
+        ...
+
     def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Sums over the hosts, of arrays of the same shapes on all."""
         ...
 
     def gathered(self, arrays: Arrays, values: Mapping[str, Any]) -> list[tuple[Arrays, dict[str, Any]]]:
-        """What each host gave, in one order; values are such that JSON can hold them."""
+        """What each host gave, in order of rank; values are such that JSON can hold them."""
+        ...
+
+    def exchanged(self, parts: Sequence[NDArray[Any]], lengths: Sequence[int] | None = None) -> Sequence[NDArray[Any]]:
+        """What each host gave to this one, in order of rank.
+
+        parts     for each host, of one type on all hosts, and of shapes that differ in the first axis only
+        lengths   of what comes from each, where that is known already: that spares a message
+        """
         ...
 
 
@@ -88,12 +104,20 @@ class Alone:
     """The pool of one host."""
 
     hosts = 1
+    rank = 0
 
     def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         return arrays
 
     def gathered(self, arrays: Arrays, values: Mapping[str, Any]) -> list[tuple[Arrays, dict[str, Any]]]:
         return [(arrays, dict(values))]
+
+    def exchanged(
+        self,
+        parts: Sequence[NDArray[Any]],
+        lengths: Sequence[int] | None = None,  # noqa: ARG002 - it is that of the part
+    ) -> Sequence[NDArray[Any]]:
+        return parts
 
 
 @dataclass(frozen=True)
@@ -117,7 +141,8 @@ class GradientState(State, Protocol):
     """A state that takes several passes, and looks at held-out records after each.
 
     pool   with whom it learns, where the algorithm is declared `pooled`. Each host then calls `update`, `held_out` and
-           `end_pass` as often as the others, with empty batches where it has no records left
+           `end_pass` as often as the others, with empty batches where it has no records left. A state that is `sharded`
+           keeps its part of a whole model, once it gets a pool
     """
 
     pool: Pool
@@ -200,6 +225,7 @@ class Algorithm:
     evaluate        an empty evaluation of a model
     envelope        the key of the list in a JSON reply
     pooled          whether hosts learn one model in step, by the pool of a gradient state; they learn apart otherwise
+    sharded         whether each host in step then keeps a part of the model, not all of it; `merge` puts them together
     curve           a refinable hyperparameter and the training metric to draw against it
     recommend       scores (users, features) of a model for users that get one feature more, of value 1
     """
@@ -239,6 +265,7 @@ class Algorithm:
     recommend: Callable[[Any, Batch, NDArray[np.int64]], NDArray[np.float32]] | None = None
     gpu: bool = False
     pooled: bool = False
+    sharded: bool = False
 
     def metric(self, printed: str) -> Metric | None:
         """The metric that is printed under this name."""

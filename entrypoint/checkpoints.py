@@ -77,8 +77,11 @@ class Checkpoints:
                 return self._resumed(number, found)
         return None
 
-    def of_another_cluster(self) -> list[SavedState]:
-        """The newest of each host, where this one's is not from a cluster of the size that there is now."""
+    def of_another_cluster(self, *, together: bool) -> list[Path]:
+        """The newest of each host, the furthest first, where this one's is not from a cluster of the size there is now.
+
+        together   whether they are of use only if all hosts have one of the same step
+        """
         mine = next(self._whole(), None)
         before = None if mine is None else Position.of(mine[1]).hosts
         if mine is not None and before == self._hosts:
@@ -87,9 +90,20 @@ class Checkpoints:
             return []
         self._superseded = [path for path in self._directory.iterdir() if NAMED.fullmatch(path.name)]
         hosts = sorted({path.name.rpartition("-")[0].removeprefix(PREFIX) for path in self._superseded})
-        every = [Checkpoints(self._directory, host)._whole() for host in hosts]
-        found = [next((each for _, each in one if self._of(each, before)), None) for one in every]
-        return [each for each in found if each is not None]
+        steps: dict[tuple[int, int, int], list[Path]] = {}
+        newest: list[tuple[int, int, Path]] = []
+        for host in hosts:
+            theirs = Checkpoints(self._directory, host)
+            whole = [(Position.of(found), number) for number, found in theirs._whole() if self._of(found, before)]
+            newest += [(position.epoch, position.records, theirs._path(number)) for position, number in whole[:1]]
+            for position, number in whole:
+                steps.setdefault((position.epoch, number, position.hosts), []).append(theirs._path(number))
+        if not together:
+            return [path for *_, path in sorted(newest, reverse=True)]
+        complete = [step for step, paths in steps.items() if len(paths) == step[2]]
+        if steps and not complete:
+            log.warning("Checkpoints of other hosts passed over: not all of those have one of the same step.")
+        return steps[max(complete)] if complete else []
 
     def replace(self, state: Callable[[], SavedState], collective: Collective, *, leader: bool) -> None:
         """Save, and remove what hosts of another cluster had saved.

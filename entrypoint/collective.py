@@ -10,7 +10,7 @@ import importlib.util
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -26,15 +26,19 @@ from entrypoint.cluster import Cluster
 from entrypoint.peers import Peers
 from recordio.errors import PlatformError
 
+PIECE_BYTES = 2**26  # of a state on its way
 JOB_SECONDS = 28 * 24 * 3600  # the longest job the platform allows; a slow shard is no fault
 
 
 class Collective(Alone):
     """One host by itself: everything is local."""
 
-    def others(self, state: Callable[[], SavedState]) -> list[SavedState] | None:  # noqa: ARG002 - nobody to send it to
-        """On the leader the states of all other hosts, in order of rank; None elsewhere, where `state` is sent."""
-        return []
+    def others(self, state: Callable[[], SavedState]) -> Iterator[SavedState] | None:  # noqa: ARG002 - nobody to send to
+        """On the leader the states of all other hosts, in order of rank, each sent when it is asked for.
+
+        None elsewhere, where `state` is sent.
+        """
+        return iter(())
 
     def barrier(self) -> None:
         """Wait until all hosts are here."""
@@ -45,18 +49,21 @@ class _Gloo(Collective):
         self._cluster = cluster
         self._peers = peers
 
-    def others(self, state: Callable[[], SavedState]) -> list[SavedState] | None:
+    def others(self, state: Callable[[], SavedState]) -> Iterator[SavedState] | None:
+        if self._cluster.leader:
+            return self._received()
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "state"
-            if not self._cluster.leader:
-                write_state(path, state())
-                self._peers.wait(lambda: _send(path))
-                return None
-            states = []
-            for rank in range(1, len(self._cluster.hosts)):
-                path.write_bytes(self._peers.wait(partial(_received, rank)))
-                states.append(read_state(path))
-            return states
+            write_state(path, state())
+            self._peers.wait(lambda: _send(path))
+        return None
+
+    def _received(self) -> Iterator[SavedState]:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "state"
+            for rank in range(1, self.hosts):
+                self._peers.wait(partial(_receive, rank, path))
+                yield read_state(path)
 
     def barrier(self) -> None:
         from torch import distributed
@@ -66,6 +73,10 @@ class _Gloo(Collective):
     @property
     def hosts(self) -> int:  # type: ignore[override]
         return len(self._cluster.hosts)
+
+    @property
+    def rank(self) -> int:  # type: ignore[override]
+        return self._cluster.rank
 
     def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         import torch
@@ -82,35 +93,54 @@ class _Gloo(Collective):
         import torch
         from torch import distributed
 
-        content = np.frombuffer(packed(arrays, values), np.uint8)
+        mine = packed(arrays, values)
         sizes = np.zeros(self.hosts, np.int64)
-        sizes[self._cluster.rank] = len(content)
-        (sizes,) = self.sums(sizes)
-        mine = torch.zeros(int(sizes.max()), dtype=torch.uint8)
-        mine[: len(content)] = torch.from_numpy(content.copy())
-        every = [torch.empty_like(mine) for _ in sizes]
-        self._peers.complete(distributed.all_gather(every, mine, async_op=True))
-        return [unpacked(bytes(each.numpy()[:size])) for each, size in zip(every, sizes, strict=True)]
+        sizes[self.rank] = len(mine)
+        found = []
+        for rank, size in enumerate(self.sums(sizes)[0].tolist()):
+            content = mine if rank == self.rank else bytearray(size)
+            self._peers.complete(
+                distributed.broadcast(torch.frombuffer(content, dtype=torch.uint8), rank, async_op=True)
+            )
+            found.append(unpacked(content))
+        return found
+
+    def exchanged(self, parts: Sequence[NDArray[Any]], lengths: Sequence[int] | None = None) -> Sequence[NDArray[Any]]:
+        import torch
+        from torch import distributed
+
+        given = [len(part) for part in parts]
+        if lengths is None:
+            ones = [np.array([length]) for length in given]
+            lengths = [int(length[0]) for length in self.exchanged(ones, [1] * self.hosts)]
+        content = np.concatenate(parts)
+        found = np.empty((sum(lengths), *content.shape[1:]), content.dtype)
+        into, out = torch.from_numpy(found), torch.from_numpy(content)
+        self._peers.complete(distributed.all_to_all_single(into, out, [*lengths], given, async_op=True))
+        return np.split(found, np.cumsum(lengths)[:-1])
 
 
 def _send(path: Path) -> None:
     import torch
     from torch import distributed
 
-    content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
-    distributed.send(torch.tensor([len(content)]), dst=0)
-    distributed.send(content, dst=0)
+    distributed.send(torch.tensor([path.stat().st_size]), dst=0)
+    with path.open("rb") as file:
+        while piece := bytearray(file.read(PIECE_BYTES)):
+            distributed.send(torch.frombuffer(piece, dtype=torch.uint8), dst=0)
 
 
-def _received(rank: int) -> bytes:
+def _receive(rank: int, path: Path) -> None:
     import torch
     from torch import distributed
 
     size = torch.zeros(1, dtype=torch.int64)
     distributed.recv(size, src=rank)
-    content = torch.empty(int(size), dtype=torch.uint8)
-    distributed.recv(content, src=rank)
-    return bytes(content.numpy())
+    with path.open("wb") as file:
+        while left := int(size) - file.tell():
+            piece = torch.empty(min(left, PIECE_BYTES), dtype=torch.uint8)
+            distributed.recv(piece, src=rank)
+            file.write(piece.numpy().data)
 
 
 @contextmanager

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
-from algorithms.artifacts.states import SavedState
-from algorithms.contract import Algorithm, Arrays, GradientState, Model, State
+from algorithms.artifacts.states import SavedState, read_state
+from algorithms.contract import Algorithm, GradientState, Model, State
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.spellings import as_string
 from entrypoint.checkpoints import Checkpoints, Position
@@ -63,9 +63,11 @@ class Resuming:
         Raises UserError for a checkpoint or a model of another kind of job.
         """
         leader = self.environment.cluster().leader
-        moved = self.checkpoints.of_another_cluster() if leader else []
-        if self.collective.sums(np.array([len(moved)]))[0].any():
-            state, position = self._moved(moved)
+        moved = self.checkpoints.of_another_cluster(together=self.algorithm.sharded) if leader else []
+        if self.algorithm.pooled and not self.algorithm.sharded:
+            moved = moved[:1]  # each of them had the whole model
+        if parts := int(self.collective.sums(np.array([len(moved)]))[0][0]):
+            state, position = self._moved(moved, parts)
         elif saved := self.checkpoints.latest_of_all(self.collective) if self.in_step else self.checkpoints.latest():
             self._check_same_job(saved)
             state, position = self.restored(saved), Position.of(saved)
@@ -120,33 +122,42 @@ class Resuming:
             log.info("Hyperparameters that changed: %s.", "; ".join(map(str, differing)))
         return state
 
-    def _moved(self, saved: list[SavedState]) -> tuple[State, Position]:
+    def _moved(self, paths: list[Path], parts: int) -> tuple[State, Position]:
         """Go on from what the leader found of a cluster of another size; the pass that it was in begins anew.
 
-        Hosts in step had one model, and all get it. Of others, the leader goes on from all that they had learned.
+        Hosts in step had one model: all get it, or part by part what is theirs of it. Of others, the leader goes on
+        from all that they had learned.
         """
-        arrays: Arrays = {}
-        facts: dict[str, Any] = {}
-        state = None
-        if saved:
-            for each in saved:
-                self._check_same_job(each)
-            where = [Position.of(each) for each in saved]
-            log.info("Resuming on %d hosts from checkpoints of %d.", self.collective.hosts, where[0].hosts)
-            first, *others = sorted(saved, key=lambda one: astuple(Position.of(one)), reverse=True)
-            state = self.restored(first)
-            for other in () if self.algorithm.pooled else others:
-                state.merge(self.restored(other))
-            arrays, values = state.snapshot() if self.in_step else ({}, {})
-            facts = {"epoch": min(position.epoch for position in where), "values": values}
-        (arrays, told), *_ = self.collective.gathered(arrays, facts)
-        if state is None and self.in_step:
-            state = self.algorithm.restore(self.hyperparameters, arrays, told["values"])
+        state, epochs = None, []
+        for number in range(parts):
+            saved = self._of_this_job(paths[number]) if paths else None
+            if saved is not None and not number:
+                before = Position.of(saved).hosts
+                log.info("Resuming on %d hosts from checkpoints of %d.", self.collective.hosts, before)
+            facts = {} if saved is None else {"epoch": Position.of(saved).epoch, "values": dict(saved.values)}
+            arrays = {} if saved is None or not self.in_step else saved.arrays
+            (arrays, told), *_ = self.collective.gathered(arrays, facts)
+            epochs.append(told["epoch"])
+            part = None
+            if self.in_step:
+                part = self.algorithm.restore(self.hyperparameters, arrays, told["values"])
+                part.pool = self.collective  # type: ignore[attr-defined]  # one of gradients
+            elif saved is not None:
+                part = self.restored(saved)
+            if state is None:
+                state = part
+            elif part is not None:
+                state.merge(part)
         state = state or self.continued(None)
-        position = Position(told["epoch"], hosts=self.collective.hosts)
+        position = Position(min(epochs), hosts=self.collective.hosts)
         leader = self.environment.cluster().leader
         self.checkpoints.replace(partial(self.saved, state, position), self.collective, leader=leader)
         return state, position
+
+    def _of_this_job(self, path: Path) -> SavedState:
+        saved = read_state(path)
+        self._check_same_job(saved)
+        return saved
 
     def _advise(self) -> None:
         """Several passes over new records alone draw a model to them, unless held-out ones judge it."""

@@ -54,11 +54,13 @@ def train(environment: Environment, stopping: threading.Event, start_up: StartUp
         learned = replace(position, records=position.records + job.reads.records)
         others = collective.others(partial(job.resuming.saved, state, learned))
         if others is not None:
+            begun = learned.begun
             for other in others:
+                begun |= Position.of(other).begun
                 state.merge(job.resuming.restored(other))
             if isinstance(state, GradientState):
                 state.pool = Alone()
-            if any(position.begun for position in (learned, *map(Position.of, others))):
+            if begun:
                 job.finish(state)
             elif stopping.is_set():
                 log.info("Stopped before the first record: there is no model to save.")

@@ -10,20 +10,22 @@ from __future__ import annotations
 import json
 import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
-from safetensors.numpy import load, save
 
 from algorithms.artifacts.whole import whole_file
 from algorithms.contract import Arrays
 from recordio.errors import PlatformError, UserError
 
 VERSION = 1
+TYPES = {"f8": "F64", "f4": "F32", "f2": "F16", "b1": "BOOL"} | {
+    f"{kind}{size}": f"{kind.upper()}{8 * size}" for kind in "iu" for size in (1, 2, 4, 8)
+}
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ def write_state(path: Path, state: SavedState) -> None:
             "position": dict(state.position),
         }
     )
-    with whole_file(path) as aside:
-        # One key, since safetensors writes several in any order; save_file would hide the file from other users.
-        aside.write_bytes(save(arrays, metadata={"onepass": f"{_checksum(arrays, text):08x} {text}"}))
+    # The library would copy all arrays, and hide the file from other users.
+    with whole_file(path) as aside, aside.open("wb") as file:
+        for part in _laid_out(arrays, "onepass", f"{_checksum(arrays, text):08x} {text}"):
+            file.write(part)
 
 
 def read_state(path: Path) -> SavedState:
@@ -83,17 +86,23 @@ def read_state(path: Path) -> SavedState:
         raise UserError(f"{path.name!r} is not a state file of this project, or is cut short ({error})") from error
 
 
-def packed(arrays: Arrays, values: Mapping[str, Any]) -> bytes:
+def packed(arrays: Arrays, values: Mapping[str, Any]) -> bytearray:
     """A snapshot on its way to a peer; no file."""
-    text = json.dumps(dict(values)).encode()
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    return len(text).to_bytes(8, "little") + text + save(ordered)
+    return bytearray().join(_laid_out(ordered, "values", json.dumps(dict(values))))
 
 
-def unpacked(content: bytes) -> tuple[Arrays, dict[str, Any]]:
-    """The other way round."""
+def unpacked(content: bytearray) -> tuple[Arrays, dict[str, Any]]:
+    """The other way round; the arrays lie where they came."""
     start = 8 + int.from_bytes(content[:8], "little")
-    return load(content[start:]), json.loads(content[8:start])
+    header = json.loads(content[8:start])
+    values = json.loads(header.pop("__metadata__")["values"])
+    types = {name: dtype for dtype, name in TYPES.items()}
+    arrays: Arrays = {
+        name: np.ndarray(told["shape"], types[told["dtype"]], content, start + told["data_offsets"][0])
+        for name, told in header.items()
+    }
+    return arrays, values
 
 
 def artifact_name(arrays: Arrays) -> str:
@@ -105,6 +114,21 @@ def find_state(directory: Path) -> Path | None:
     """The state file of an unpacked artifact, or None."""
     found = sorted(path for path in directory.glob("state_*") if path.is_file())
     return found[0] if found else None
+
+
+def _laid_out(arrays: Arrays, key: str, text: str) -> Iterator[bytes | memoryview]:
+    """The bytes of a safetensors file with one key of text; every array begins where its type wants it to."""
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    ends = np.cumsum([arrays[name].nbytes for name in names]).tolist()
+    header: dict[str, Any] = {"__metadata__": {key: text}}
+    for name, start, end in zip(names, [0, *ends], ends, strict=False):
+        dtype = TYPES[arrays[name].dtype.str[1:]]
+        header[name] = {"dtype": dtype, "shape": arrays[name].shape, "data_offsets": (start, end)}
+    told = json.dumps(header).encode()
+    told += b" " * (-len(told) % 8)
+    yield len(told).to_bytes(8, "little") + told
+    for name in names:
+        yield arrays[name].reshape(-1).view(np.uint8).data
 
 
 def _checksum(arrays: Arrays, text: str = "") -> int:

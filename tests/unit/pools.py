@@ -44,19 +44,24 @@ class Seat:
 
     def __init__(self, at: Hosts, rank: int) -> None:
         self.hosts = at.count
+        self.rank = rank
         self._at = at
-        self._rank = rank
 
     def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        every = self._exchanged([array.copy() for array in arrays])
+        every = self._all([array.copy() for array in arrays])
         return tuple(np.sum(parts, axis=0, dtype=parts[0].dtype) for parts in zip(*every, strict=True))
 
     def gathered(self, arrays: Arrays, values: Mapping[str, Any]) -> list[tuple[Arrays, dict[str, Any]]]:
         given = {name: np.array(array) for name, array in arrays.items()}, dict(values)
-        return [({**arrays}, {**values}) for arrays, values in self._exchanged(given)]
+        return [({**arrays}, {**values}) for arrays, values in self._all(given)]
 
-    def _exchanged(self, given: Any) -> Sequence[Any]:
-        self._at.given[self._rank] = given
+    def exchanged(self, parts: Sequence[NDArray[Any]], lengths: Sequence[int] | None = None) -> Sequence[NDArray[Any]]:
+        found = [given[self.rank] for given in self._all([part.copy() for part in parts])]
+        assert lengths is None or [*lengths] == [len(part) for part in found]
+        return found
+
+    def _all(self, given: Any) -> Sequence[Any]:
+        self._at.given[self.rank] = given
         self._at.barrier.wait()
         every = list(self._at.given)
         self._at.barrier.wait()  # nobody gives anew before all have taken

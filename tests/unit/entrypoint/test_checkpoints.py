@@ -136,7 +136,12 @@ def records_of(kept: Checkpoints) -> int | None:
     return None if found is None else found.position["records"]
 
 
-def test_a_move_to_another_number_of_hosts_can_be_cut_off(tmp_path: Path) -> None:
+def records_of_others(kept: Checkpoints, together: bool) -> list[int]:
+    return sorted(read_state(path).position["records"] for path in kept.of_another_cluster(together=together))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_move_to_another_number_of_hosts_can_be_cut_off(tmp_path: Path, together: bool) -> None:
     """Until the leader has saved, it begins anew; from then on it is done."""
 
     def save_moved(kept: Checkpoints, collective: Collective, *, leader: bool) -> None:
@@ -147,19 +152,19 @@ def test_a_move_to_another_number_of_hosts_can_be_cut_off(tmp_path: Path) -> Non
             one.save_when_due(lambda here=records + number: state(0, epoch=0, records=here, hosts=3), now=True)  # type: ignore[misc]
     for _ in range(3):  # each time in a process of its own
         leader, other = cluster(tmp_path, 2)
-        assert [each.position["records"] for each in leader.of_another_cluster()] == [20, 21, 22]
+        assert records_of_others(leader, together) == [20, 21, 22]
         with pytest.raises(CutOff):
             save_moved(other, Cut(at=1), leader=False)
         with pytest.raises(CutOff):
             save_moved(leader, Cut(at=1), leader=True)
         assert [records_of(kept) for kept in cluster(tmp_path, 2)] == [None, 7]
     leader, other = cluster(tmp_path, 2)
-    leader.of_another_cluster()
+    leader.of_another_cluster(together=together)
     save_moved(other, Collective(), leader=False)
     with pytest.raises(CutOff):
         save_moved(leader, Cut(at=2), leader=True)
     leader, other = cluster(tmp_path, 2)
-    assert leader.of_another_cluster() == []
+    assert leader.of_another_cluster(together=together) == []
     assert [records_of(kept) for kept in (leader, other)] == [7, 7]
 
 
@@ -168,7 +173,7 @@ def test_a_checkpoint_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     read = []
     monkeypatch.setattr("entrypoint.checkpoints.read_state", lambda path: read.append(path.name) or read_state(path))
     kept = Checkpoints(tmp_path, "algo-1")
-    assert kept.of_another_cluster() == [] and records_of(kept) == 2
+    assert kept.of_another_cluster(together=False) == [] and records_of(kept) == 2
     assert read == ["checkpoint_algo-1-000000001"]
 
 

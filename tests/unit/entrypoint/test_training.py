@@ -617,8 +617,8 @@ class Hosts(Collective):
     def __init__(self, states: list[SavedState]) -> None:
         self.states = states
 
-    def others(self, _: object) -> list[SavedState]:
-        return self.states
+    def others(self, _: object) -> Iterator[SavedState]:
+        return iter(self.states)
 
 
 @pytest.mark.parametrize("empty", [False, True])

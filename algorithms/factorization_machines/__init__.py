@@ -48,6 +48,7 @@ ALGORITHM = Algorithm(
     label_size=1,
     sparse=True,
     pooled=True,
+    sharded=True,
     request_types=("application/json", "application/jsonlines", "application/x-recordio-protobuf"),
     reply_types=("application/json", "application/jsonlines", "application/x-recordio-protobuf"),
 )

@@ -17,7 +17,7 @@ def gradients(
     values: NDArray[np.float32],
     places: NDArray[np.int32],
     rows: int,
-    kept: NDArray[np.float32],
+    weights: NDArray[np.float32],
     sums: NDArray[np.float32],
     slopes: NDArray[np.float32],
 ) -> NDArray[np.float32]: ...

@@ -288,7 +288,7 @@ def margins(
 
 def gradients(
     const int32_t[::1] starts not None, const int32_t[::1] slots not None, const float[::1] values not None,
-    const int32_t[::1] places not None, Py_ssize_t rows, const float[:, :, ::1] kept not None,
+    const int32_t[::1] places not None, Py_ssize_t rows, const float[:, :] weights not None,
     const float[:, ::1] sums not None, const float[::1] slopes not None,
 ):
     """Sums over the records of slope * gradient of the margin, for each different slot. As for `margins`.
@@ -298,8 +298,10 @@ def gradients(
     slopes     of the loss                                               (records,)
     returns    (rows, columns)
     """
-    cdef Py_ssize_t records = starts.shape[0] - 1, columns = kept.shape[2]
-    _check(starts, slots, values, kept.shape[0], columns)
+    cdef Py_ssize_t records = starts.shape[0] - 1, columns = weights.shape[1]
+    _check(starts, slots, values, weights.shape[0], columns)
+    if weights.strides[1] != sizeof(float):
+        raise ValueError("the weights of a row lie apart")
     if places.shape[0] != slots.shape[0] or slopes.shape[0] != records:
         raise ValueError("there is not one place for each entry, or one slope for each record")
     if sums.shape[0] != records or sums.shape[1] != columns - 1:
@@ -311,9 +313,10 @@ def gradients(
         return found
     cdef float[:, ::1] gradient = found
     cdef const float *of = &sums[0, 0] if columns > 1 else NULL
+    cdef Py_ssize_t stride = weights.strides[0] // <Py_ssize_t> sizeof(float)
     with nogil:
         gradients_of(
-            records, &starts[0], &slots[0], &places[0], &values[0], &kept[0, 0, 0], 3 * columns, columns - 1, of,
+            records, &starts[0], &slots[0], &places[0], &values[0], &weights[0, 0], stride, columns - 1, of,
             &slopes[0], &gradient[0, 0],
         )
     return found

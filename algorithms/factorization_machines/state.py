@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from algorithms.factorization_machines.model import FactorizationMachine, finite
 from algorithms.factorization_machines.scores import Evaluation, Scores
 from algorithms.factorization_machines.table import Table
 from algorithms.numerics.evaluation import labels_of
-from algorithms.numerics.pooling import row_sums
+from algorithms.numerics.keys import different
+from algorithms.numerics.shards import Asked
 from recordio.batch import Batch
 from recordio.errors import UserError
 
@@ -38,11 +39,10 @@ class FactorizationMachinesState:
     dense     whether all records came dense: then all features are touched, always; None before the first
     passing   scores of the pass under way, each batch before it was learned
     latest    scores of the last pass that has ended
-    pool      with whom it learns in step
+    pool      with whom it learns in step: each host then has a part of the table, and all have the bias
     """
 
     def __init__(self, settings: FactorizationMachinesHyperparameters) -> None:
-        """Raises UserError when the memory that is free can't hold the model."""
         self.settings = settings
         self.groups = settings.group("factors"), settings.group("linear"), settings.group("bias")
         self.table = Table(settings)
@@ -50,7 +50,7 @@ class FactorizationMachinesState:
         if settings.use_bias:
             self.bias[0] = first_values(BIAS, np.arange(1), self.groups[2])[0, 0]
         self.steps = self.largest = 0
-        self.pool: Pool = Alone()
+        self._pool: Pool = Alone()
         self.dense: bool | None = None
         self.renew()
         if self.groups[0].spread == 0:
@@ -62,12 +62,26 @@ class FactorizationMachinesState:
         self.latest = Scores(self.settings.predictor_type)
 
     @property
+    def pool(self) -> Pool:
+        return self._pool
+
+    @pool.setter
+    def pool(self, pool: Pool) -> None:
+        self._pool = pool
+        self.table.divide(pool.hosts, pool.rank)
+
+    @property
+    def empty(self) -> bool:
+        """Whether neither this host nor one with which it learned has had any records."""
+        return self.dense is None and not self.steps
+
+    @property
     def done(self) -> bool:
         """Passes are never stopped early."""
         return False
 
     def update(self, batch: Batch) -> None:
-        """Raises UserError for records of another width, and for labels that do not fit."""
+        """Raises UserError for records of another width, labels that do not fit, and rows that memory can't hold."""
         expected = self.settings.feature_dim
         if len(batch) and batch.width != expected:
             raise UserError(f"got {batch.width} features, expected {expected} (hyperparameter feature_dim)")
@@ -78,32 +92,42 @@ class FactorizationMachinesState:
         if len(batch):
             self.dense = dense if self.dense is None else self.dense and dense
         some = Entries.of(batch)
-        if dense:  # features that are 0 are in the batch, too
-            rows = self.table.slots(np.arange(batch.width, dtype=np.int32))
-            slots, places = rows[some.features], some.features
+        table, summed = self.table, None
+        features = np.arange(batch.width if dense else 0, dtype=np.int32)  # those that are 0 are in the batch, too
+        if self.pool.hosts > 1:
+            features, slots = (features, some.features) if dense else different(some.features)
+            asked = Asked(self.pool, features, expected)
+            of_asked, rows, among = table.located(asked.keys)
+            weights, places, count = asked.answered(table.weights[of_asked]), slots, len(features)
+            summed = partial(asked.sums, places=among, count=len(rows))
+        elif dense:
+            rows = table.slots(features)
+            slots, places, weights, count = rows[some.features], some.features, table.weights, len(rows)
         else:
-            slots, rows, places = self.table.located(some.features)
-        table = self.table
+            slots, rows, places = table.located(some.features)
+            weights, count = table.weights, len(rows)
         with np.errstate(all="ignore"):  # a model that diverges is refused at the end
-            margins, sums = interactions.margins(some.starts, slots, some.values, table.weights, self.bias[0])
+            margins, sums = interactions.margins(some.starts, slots, some.values, weights, self.bias[0])
             self.passing.add(margins, labels)
             slopes = self._slopes(margins, labels)
-            gradient = interactions.gradients(
-                some.starts, slots, some.values, places, len(rows), table.kept, sums, slopes
-            )
+            gradient = interactions.gradients(some.starts, slots, some.values, places, count, weights, sums, slopes)
             sums_of_all = self.pool.sums(np.array([len(labels), slopes.sum(dtype=np.float64)]))[0]
-            if self.pool.hosts > 1:
-                features, gradient = row_sums(self.pool, table.features[rows], gradient)
-                rows = table.slots(features)
-            self._step(rows, gradient, *sums_of_all.tolist())
+            self._step(rows, summed(gradient) if summed else gradient, *sums_of_all.tolist())
 
     def progress(self) -> dict[str, float]:
         """Scores of the pass so far, by the names that are printed."""
         return self.passing.finalise()
 
     def held_out(self) -> Evaluation:
-        """An empty evaluation of what was learned so far."""
-        return Evaluation(self._model(), self.settings)
+        """An empty evaluation of what was learned so far, for which each host needs the whole model."""
+        if self.pool.hosts == 1:
+            return Evaluation(self._model(), self.settings)
+        whole = Table(self.settings)
+        for arrays, _ in self.pool.gathered(self.table.arrays(), {}):
+            part = Table(self.settings)
+            part.restore(arrays)
+            whole.join(part)
+        return Evaluation(self._model(whole), self.settings)
 
     def end_pass(self, validation: Any) -> Pass:
         self.latest, self.passing = self.passing, Scores(self.settings.predictor_type)
@@ -129,22 +153,22 @@ class FactorizationMachinesState:
     def merge(self, other: FactorizationMachinesState) -> None:
         """The mean of both: of each feature's row by the updates that it had, of the bias by all.
 
-        Hosts that learned in step have the same machine, and need only count together what each has counted.
+        Hosts that learned in step have rows of their own and the same bias: they put together the rows, and what each
+        has counted.
         """
-        if other.dense is None:
-            return
         if self.pool.hosts > 1:
-            self.dense = other.dense if self.dense is None else self.dense and other.dense
-            self.passing.merge(other.passing)
-            self.latest.merge(other.latest)
+            self.table.join(other.table)
+        elif other.empty:
             return
-        if self.dense is None:
-            self.__dict__.update(copy.deepcopy(other.__dict__) | {"settings": self.settings, "pool": self.pool})
+        elif self.empty:
+            self.__dict__.update(vars(self.restore(self.settings, *other.snapshot())))
             return
-        self.table.merge(other.table)
-        self.bias += other.steps / (self.steps + other.steps) * (other.bias - self.bias)
-        self.steps, self.largest = max(self.steps, other.steps), max(self.largest, other.largest)
-        self.dense = self.dense and other.dense
+        else:
+            self.table.merge(other.table)
+            self.bias += other.steps / max(self.steps + other.steps, 1) * (other.bias - self.bias)
+            self.steps, self.largest = max(self.steps, other.steps), max(self.largest, other.largest)
+        if other.dense is not None:
+            self.dense = other.dense and self.dense is not False
         self.passing.merge(other.passing)
         self.latest.merge(other.latest)
 
@@ -227,9 +251,9 @@ class FactorizationMachinesState:
             self.bias[2] = BETA_2 * self.bias[2] + (1 - BETA_2) * slope**2
             self.bias[0] -= bias.rate * correction * self.bias[1] / (math.sqrt(self.bias[2]) + epsilon)
 
-    def _model(self) -> FactorizationMachine:
+    def _model(self, table: Table | None = None) -> FactorizationMachine:
         """Features that never came up have no weight, rather than the one that they would have begun with."""
-        settings, table = self.settings, self.table
+        settings, table = self.settings, table or self.table
         seen = table.features[: table.used]
         factors = np.zeros((settings.feature_dim, settings.num_factors), np.float32)
         factors[seen] = table.weights[:, : settings.num_factors]

@@ -83,7 +83,7 @@ def test_gradients_are_the_slopes_of_the_loss() -> None:
     margins, sums = interactions.margins(entries.starts, slots, entries.values, state.table.weights, 0.0)
     slopes = (1 / (1 + np.exp(-margins)) - y).astype(np.float32)
     found = interactions.gradients(
-        entries.starts, slots, entries.values, slots, state.table.used, state.table.kept, sums, slopes
+        entries.starts, slots, entries.values, slots, state.table.used, state.table.weights, sums, slopes
     )
     slow, rows, step = Reference(given), x.toarray(), 1e-5
 
@@ -143,7 +143,7 @@ def test_a_pair_of_a_feature_with_itself_has_no_gradient() -> None:
 def test_features_that_do_not_come_up_stay_as_they_are(task: str) -> None:
     x, y = records(task, 200)
     state = learned(FactorizationMachinesState(settings(task)), x, y)
-    before, _ = state.snapshot()
+    before = {name: array.copy() for name, array in state.snapshot()[0].items()}
     only = np.zeros((5, FEATURES), np.float32)
     only[:, [2, 7]] = 1
     state.update(Batch(csr_array(only), y[:5]))
@@ -164,9 +164,12 @@ def test_memory_goes_to_features_that_came_up() -> None:
 
 
 def test_what_memory_cannot_hold_is_refused_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = csr_array((np.ones(1, np.float32), np.array([5]), np.array([0, 1])), (1, 2**31 - 1))
+    state = FactorizationMachinesState(settings(feature_dim=2**31 - 1, num_factors=1_000_000 // 43))
     with pytest.raises(UserError, match=r"takes 599345\.5 GB of memory, of which .* are free: lower num_factors"):
-        FactorizationMachinesState(settings(feature_dim=2**31 - 1, num_factors=1_000_000 // 43))
+        state.update(Batch(one, np.zeros(1, np.float32)))
     state = FactorizationMachinesState(settings(feature_dim=100_000))
+    state.update(Batch(csr_array(([1.0], ([0], [5])), (1, 100_000), dtype=np.float32), np.zeros(1, np.float32)))
     monkeypatch.setattr(table, "memory_free", lambda: 1_000_000)
     x = csr_array((np.ones(50_000, np.float32), np.arange(50_000), np.arange(50_001)), (50_000, 100_000))
     with pytest.raises(UserError, match="The weights and moments of 50000 features"):
@@ -455,7 +458,7 @@ def test_compiled_updates_refuse_it_too(wrong: str) -> None:
     slopes = np.ones(2 if wrong == "slopes" else 1, np.float32)
     sums = np.zeros((1, 3 if wrong == "sums" else 4), np.float32)
     with pytest.raises(ValueError):
-        gradient = interactions.gradients(starts, slots, values, places, 2, kept, sums, slopes)
+        gradient = interactions.gradients(starts, slots, values, places, 2, kept[:, 0], sums, slopes)
         rows = np.array([0, 3], np.int32) if wrong == "step rows" else slots
         shape = gradient[:1] if wrong == "step shape" else gradient
         interactions.step(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ LIST_MAGIC = 0x112
 DENSE_MAGIC = 0xF993FAC9
 NUMPY_MAGIC = 0xF993FACA  # the same, of arrays that may have no axes
 OLDER_MAGIC = 0xF993FAC8
+PIECE_BYTES = 2**24  # of an array on its way to a file
 MOST_AXES = 32  # as in NumPy
 MOST_VALUES = 2**48  # empty arrays too have a shape that NumPy must hold
 TYPES = [np.dtype(name) for name in ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")]
@@ -31,17 +32,30 @@ TYPES = [np.dtype(name) for name in ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i
 
 def encode(arrays: Sequence[NDArray[Any]], names: Sequence[str] = ()) -> bytes:
     """A list of arrays, with names for all of them or none."""
+    return b"".join(pieces(arrays, names))
+
+
+def pieces(arrays: Sequence[NDArray[Any]], names: Sequence[str] = ()) -> Iterator[bytes | memoryview]:
+    """What `encode` joins, without a copy of any large array."""
     assert len(names) in (0, len(arrays))
-    parts = [struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays))]
+    yield struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays))
     for array in arrays:
         code = TYPES.index(array.dtype.newbyteorder("<"))
-        parts.append(struct.pack(f"<IiI{array.ndim}q", DENSE_MAGIC, 0, array.ndim, *array.shape))
-        parts.append(struct.pack("<iii", 1, 0, code))
-        parts.append(array.astype(TYPES[code], order="C", copy=False).tobytes())
-    parts.append(struct.pack("<Q", len(names)))
+        yield struct.pack(f"<IiI{array.ndim}q", DENSE_MAGIC, 0, array.ndim, *array.shape)
+        yield struct.pack("<iii", 1, 0, code)
+        rows = max(1, PIECE_BYTES // max(1, array[:1].nbytes))
+        for start in range(0, len(array), rows):
+            some = array[start : start + rows].astype(TYPES[code], order="C", copy=False)
+            yield some.reshape(-1).view(np.uint8).data
+    yield struct.pack("<Q", len(names))
     for name in names:
-        parts.append(struct.pack("<Q", len(name.encode())) + name.encode())
-    return b"".join(parts)
+        yield struct.pack("<Q", len(name.encode())) + name.encode()
+
+
+def size(arrays: Sequence[NDArray[Any]], names: Sequence[str] = ()) -> int:
+    """Bytes that `encode` gives."""
+    empty = [np.empty((0, *array.shape[1:]), array.dtype) for array in arrays]
+    return len(encode(empty, names)) + sum(array.nbytes for array in arrays)
 
 
 def decode(content: bytes) -> tuple[list[NDArray[Any]], list[str]]:

@@ -6,6 +6,7 @@ import io
 import struct
 import zipfile
 from collections.abc import Iterable, Mapping
+from typing import IO
 
 from recordio.errors import UserError
 
@@ -22,12 +23,20 @@ _MALFORMED = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, V
 def encode(members: Mapping[str, bytes]) -> bytes:
     """An archive with these members, in this order."""
     file = io.BytesIO()
+    write(file, {name: (len(content), [content]) for name, content in members.items()})
+    return file.getvalue()
+
+
+def write(file: IO[bytes], members: Mapping[str, tuple[int, Iterable[bytes | memoryview]]]) -> None:
+    """As `encode`, to a file that can be written anywhere: of each member the size, and its content piece by piece."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in members.items():
+        for name, (size, pieces) in members.items():
             member = zipfile.ZipInfo(name, EPOCH)
             member.external_attr = 0o644 << 16
-            archive.writestr(member, content)
-    return file.getvalue()
+            member.file_size = size
+            with archive.open(member, "w") as content:
+                for piece in pieces:
+                    content.write(piece)
 
 
 def decode(content: bytes, names: Iterable[str]) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +44,18 @@ class FactorizationMachine:
     metrics: Mapping[str, float] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     table: NDArray[np.float32] = field(init=False, repr=False)
+    rows: InitVar[NDArray[np.float32] | None] = None  # such a table of these weights, where there is one
 
-    def __post_init__(self) -> None:
-        table = np.zeros((self.feature_dim, columns(self.num_factors)), np.float32)
-        table[:, : self.num_factors] = self.factors
+    def __post_init__(self, rows: NDArray[np.float32] | None) -> None:
+        if rows is None:
+            rows = np.zeros((self.feature_dim, columns(self.num_factors)), np.float32)
+            rows[:, : self.num_factors] = self.factors
+            if self.linear is not None:
+                rows[:, -1] = self.linear
         if self.linear is not None:
-            table[:, -1] = self.linear
-            object.__setattr__(self, "linear", table[:, -1])
-        object.__setattr__(self, "factors", table[:, : self.num_factors])
-        object.__setattr__(self, "table", table)
+            object.__setattr__(self, "linear", rows[:, -1])
+        object.__setattr__(self, "factors", rows[:, : self.num_factors])
+        object.__setattr__(self, "table", rows)
 
     @property
     def feature_dim(self) -> int:
@@ -94,12 +97,16 @@ class FactorizationMachine:
         output = OUTPUTS[self.predictor_type]
         kept = {"linear": self.linear is not None, "bias": self.bias is not None}
         training = {**self.hyperparameters, "predictor_type": self.predictor_type, "feature_dim": self.feature_dim}
+        symbol = network.symbol(self.network, self.feature_dim, self.num_factors, output, **kept)
+        meta = json.dumps({"training_parameters": training}, allow_nan=False).encode()
+        named = list(arrays.values()), list(arrays)
         members = {
-            SYMBOL: network.symbol(self.network, self.feature_dim, self.num_factors, output, **kept),
-            ARRAYS: ndarrays.encode(list(arrays.values()), list(arrays)),
-            META: json.dumps({"training_parameters": training}, allow_nan=False).encode(),
+            SYMBOL: (len(symbol), [symbol]),
+            ARRAYS: (ndarrays.size(*named), ndarrays.pieces(*named)),
+            META: (len(meta), [meta]),
         }
-        (directory / f"model_{host}").write_bytes(zipped.encode(members))
+        with (directory / f"model_{host}").open("wb") as file:
+            zipped.write(file, members)
         more = {"num_factors": self.num_factors, "predictor_type": self.predictor_type, "network": self.network}
         describe(directory, "factorization-machines", self, self.hyperparameters, **more)
 

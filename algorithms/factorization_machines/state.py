@@ -254,22 +254,18 @@ class FactorizationMachinesState:
     def _model(self, table: Table | None = None) -> FactorizationMachine:
         """Features that never came up have no weight, rather than the one that they would have begun with."""
         settings, table = self.settings, table or self.table
-        seen = table.features[: table.used]
-        factors = np.zeros((settings.feature_dim, settings.num_factors), np.float32)
-        factors[seen] = table.weights[:, : settings.num_factors]
-        linear = None
-        if settings.use_linear:
-            linear = np.zeros(settings.feature_dim, np.float32)
-            linear[seen] = table.weights[:, -1]
+        rows = np.zeros((settings.feature_dim, table.columns), np.float32)
+        rows[table.features[: table.used]] = table.weights
         judged = self.passing if self.passing.records else self.latest
         return FactorizationMachine(
-            factors,
-            linear,
+            rows[:, : settings.num_factors],
+            rows[:, -1] if settings.use_linear else None,
             float(np.float32(self.bias[0])) if settings.use_bias else None,
             settings.predictor_type,
             "dense" if self.dense else "sparse",
             judged.finalise(),
             settings.model_dump(),
+            rows,
         )
 
 

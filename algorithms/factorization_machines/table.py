@@ -18,7 +18,7 @@ from algorithms.numerics.shards import owned
 from recordio.errors import UserError
 
 LANES = 4  # factors that are computed at once; rows are filled up with zeros
-MODEL_COPIES = 3  # of all weights, while a model is written
+MODEL_BYTES = 5  # a weight, with whether it is finite
 
 Slots = NDArray[np.int32]
 
@@ -149,7 +149,7 @@ class Table:
         if self._where is None:
             width, leads = self.settings.feature_dim, self.rank == 0
             mine = owned(width, self.hosts, self.rank)
-            self._require(8 * mine + leads * width * 4 * MODEL_COPIES * self.columns, "A model")
+            self._require(8 * mine + leads * width * MODEL_BYTES * self.columns, "A model")
             self._where = np.full((mine, 2), -1, np.int32)
             self._where[self._places(self.features[: self.used]), 0] = np.arange(self.used, dtype=np.int32)
         return self._where

@@ -166,7 +166,7 @@ def test_memory_goes_to_features_that_came_up() -> None:
 def test_what_memory_cannot_hold_is_refused_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     one = csr_array((np.ones(1, np.float32), np.array([5]), np.array([0, 1])), (1, 2**31 - 1))
     state = FactorizationMachinesState(settings(feature_dim=2**31 - 1, num_factors=1_000_000 // 43))
-    with pytest.raises(UserError, match=r"takes 599345\.5 GB of memory, of which .* are free: lower num_factors"):
+    with pytest.raises(UserError, match=r"takes 249737\.3 GB of memory, of which .* are free: lower num_factors"):
         state.update(Batch(one, np.zeros(1, np.float32)))
     state = FactorizationMachinesState(settings(feature_dim=100_000))
     state.update(Batch(csr_array(([1.0], ([0], [5])), (1, 100_000), dtype=np.float32), np.zeros(1, np.float32)))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from algorithms.artifacts.states import SavedState
 from algorithms.contract import Arrays
+from entrypoint.collective import Collective
 
 PATIENCE_SECONDS = 60
 
@@ -48,21 +50,46 @@ class Seat:
         self._at = at
 
     def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        every = self._all([array.copy() for array in arrays])
+        every = self.told([array.copy() for array in arrays])
         return tuple(np.sum(parts, axis=0, dtype=parts[0].dtype) for parts in zip(*every, strict=True))
 
     def gathered(self, arrays: Arrays, values: Mapping[str, Any]) -> list[tuple[Arrays, dict[str, Any]]]:
         given = {name: np.array(array) for name, array in arrays.items()}, dict(values)
-        return [({**arrays}, {**values}) for arrays, values in self._all(given)]
+        return [({**arrays}, {**values}) for arrays, values in self.told(given)]
 
     def exchanged(self, parts: Sequence[NDArray[Any]], lengths: Sequence[int] | None = None) -> Sequence[NDArray[Any]]:
-        found = [given[self.rank] for given in self._all([part.copy() for part in parts])]
+        found = [given[self.rank] for given in self.told([part.copy() for part in parts])]
         assert lengths is None or [*lengths] == [len(part) for part in found]
         return found
 
-    def _all(self, given: Any) -> Sequence[Any]:
+    def told(self, given: Any) -> Sequence[Any]:
+        """What each host gave, as it is."""
         self._at.given[self.rank] = given
         self._at.barrier.wait()
         every = list(self._at.given)
         self._at.barrier.wait()  # nobody gives anew before all have taken
         return every
+
+
+class Gathering(Collective):
+    """What the training loop of one of the hosts has for a collective."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        self.hosts, self.rank = seat.hosts, seat.rank  # type: ignore[misc]
+
+    def others(self, state: Callable[[], SavedState]) -> Iterator[SavedState] | None:
+        every = self._seat.told(state() if self.rank else None)
+        return None if self.rank else iter(every[1:])
+
+    def barrier(self) -> None:
+        self._seat.told(None)
+
+    def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        return self._seat.sums(*arrays)
+
+    def gathered(self, arrays: Arrays, values: Mapping[str, Any]) -> list[tuple[Arrays, dict[str, Any]]]:
+        return self._seat.gathered(arrays, values)
+
+    def exchanged(self, parts: Sequence[NDArray[Any]], lengths: Sequence[int] | None = None) -> Sequence[NDArray[Any]]:
+        return self._seat.exchanged(parts, lengths)

@@ -71,16 +71,15 @@ def candidates(settings: LinearLearnerHyperparameters, features: int, sparse: bo
 
 
 def rule(settings: LinearLearnerHyperparameters, optimizer: str) -> Rule:
+    memory = settings.memory
     match optimizer:
         case "sgd":
-            return sgd(0.0 if settings.momentum == "auto" else settings.momentum)
+            return sgd(_given(settings.momentum, 0.0), memory)
         case "rmsprop":
-            return rmsprop(0.9)
+            return rmsprop(0.9, memory)
         case "adagrad":
-            return adagrad()
-    return adam(
-        *(known if given == "auto" else given for given, known in ((settings.beta_1, 0.9), (settings.beta_2, 0.999)))
-    )
+            return adagrad(memory)
+    return adam(_given(settings.beta_1, 0.9), _given(settings.beta_2, 0.999), memory)
 
 
 def schedules(chosen: Sequence[Candidate], outputs: int) -> tuple[Schedule, Schedule]:

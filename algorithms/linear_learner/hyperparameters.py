@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -120,6 +121,9 @@ class LinearLearnerHyperparameters(Hyperparameters):
         "Whether the mean is taken from labels, in regression with a bias; auto does it.", default="auto", fixed=True
     )
     num_point_for_scaler: int = hyper("First records that tell means and deviations.", default=10_000, ge=1)
+    half_life_time_size: int = hyper(
+        "Records after which a record counts half; 0 for always in full. Not in the original.", default=0, ge=0
+    )
     early_stopping_patience: int = hyper("Passes without improvement that do not end the training.", default=3, ge=1)
     early_stopping_tolerance: float = hyper("Relative gain that is an improvement.", default=0.001, gt=0)
     force_dense: bool = hyper("Accepted from clients; sparse records are learned as such.", default=True)
@@ -146,6 +150,12 @@ class LinearLearnerHyperparameters(Hyperparameters):
     @property
     def outputs(self) -> int:
         return self.num_classes if self.predictor_type == "multiclass_classifier" else 1
+
+    @property
+    def memory(self) -> float:
+        """Updates that count: the sum of their weights, where records fade."""
+        updates = self.half_life_time_size / (math.log(2) * self.mini_batch_size)
+        return max(1, round(updates)) if updates else math.inf
 
     @property
     def classes(self) -> int:

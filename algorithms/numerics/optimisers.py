@@ -13,6 +13,9 @@ proximal step in the metric of the move (Duchi and Singer 2009, eq. 3; Duchi, Ha
 gives exact zeros and is stable for any wd. `a` is the running mean of Shamir and Zhang 2013 (eq. 4, eta = 7): it has
 the noise of about the last eighth of all steps, so a constant rate does as well as one tuned to the length of the data.
 
+With a memory of T updates the clock stops at T: rates fall no further, means go on with the share of update T, and sums
+of squares keep exp(-1 / T) of what they were. So a descent goes on as one does that has made T updates, for ever.
+
 Rows that are not touched stay as they are, moments too, and count their own updates; their penalties and means are
 brought up when they are next needed (Langford, Li and Zhang 2009, section 4).
 """
@@ -42,15 +45,17 @@ class Rule:
 
     first, second   (keep, add) of a moment, or None for an optimiser without it
     corrected       whether moments are divided by the share of them that gradients make up
+    memory          updates that count in the mean, at least 1
     """
 
     first: tuple[float, float] | None = None
     second: tuple[float, float] | None = None
     corrected: bool = False
+    memory: float = math.inf
 
     @property
-    def moments(self) -> tuple[float, float, float, float, float]:
-        return (*(self.first or (0, 0)), *(self.second or (0, 0)), EPSILON)
+    def moments(self) -> tuple[float, float, float, float, float, float]:
+        return (*(self.first or (0, 0)), *(self.second or (0, 0)), EPSILON, self.memory)
 
     def corrections(self) -> Matrix:
         """Factors of the first and second moment after 1, 2, … updates; the last holds from then on."""
@@ -62,20 +67,21 @@ class Rule:
         ).astype(np.float32)
 
 
-def sgd(momentum: float) -> Rule:
-    return Rule(first=(momentum, 1) if momentum else None)
+def sgd(momentum: float, memory: float = math.inf) -> Rule:
+    return Rule(first=(momentum, 1) if momentum else None, memory=memory)
 
 
-def adam(beta_1: float, beta_2: float) -> Rule:
-    return Rule(first=(beta_1, 1 - beta_1) if beta_1 else None, second=(beta_2, 1 - beta_2), corrected=True)
+def adam(beta_1: float, beta_2: float, memory: float = math.inf) -> Rule:
+    first = (beta_1, 1 - beta_1) if beta_1 else None
+    return Rule(first=first, second=(beta_2, 1 - beta_2), corrected=True, memory=memory)
 
 
-def rmsprop(decay: float) -> Rule:
-    return Rule(second=(decay, 1 - decay), corrected=True)
+def rmsprop(decay: float, memory: float = math.inf) -> Rule:
+    return Rule(second=(decay, 1 - decay), corrected=True, memory=memory)
 
 
-def adagrad() -> Rule:
-    return Rule(second=(1, 1))
+def adagrad(memory: float = math.inf) -> Rule:
+    return Rule(second=(math.exp(-1 / memory), 1), memory=memory)
 
 
 class Descent:
@@ -129,9 +135,9 @@ class Descent:
     def merge(self, other: Descent, share: float) -> None:
         """The mean of two descents of the same kind, both settled, of which the other counts for a share.
 
-        Moments that only grow add up: they are sums over all records.
+        Moments that are sums over records add up.
         """
-        grows = self.rule.second is not None and self.rule.second[0] == 1
+        grows = self.rule.second is not None and self.rule.second[1] == 1
         size = self.kept[:, -1] + other.kept[:, -1] if grows else None
         self.kept += np.float32(share) * (other.kept - self.kept)
         if size is not None:
@@ -141,4 +147,5 @@ class Descent:
         self.last[:] = self.steps
 
     def _rates(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        return self.schedule.at(max(self.steps, 1)), self.schedule.decay, self.schedule.shrinkage
+        update = int(min(max(self.steps, 1), self.rule.memory))
+        return self.schedule.at(update), self.schedule.decay, self.schedule.shrinkage

@@ -5,7 +5,7 @@ place in memory is a wait: weights, their average, then the moments that the rul
 Every row number is checked before it is used; stretches are as long as the array says.
 """
 
-from libc.math cimport copysignf, fabsf, sqrtf
+from libc.math cimport copysignf, fabsf, pow, sqrtf
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, malloc
 
@@ -26,6 +26,7 @@ cdef struct Rule:
     float keep_second
     float add_second
     float epsilon
+    double memory  # updates after which the share of each in an average stays the same
     bint first  # whether there is such a moment
     bint second
 
@@ -92,6 +93,7 @@ def step(
     """
     cdef Rule known = _rule(rule)
     cdef Py_ssize_t columns = kept.shape[2], number, row, entry
+    cdef float share = _share(steps - 1, steps, known.memory)
     _check(rows, kept, counts, last, known, corrections, learning, decay, shrinkage)
     if gradient.shape[0] != rows.shape[0] or gradient.shape[1] != columns:
         raise ValueError("the gradient has another shape than its rows")
@@ -110,7 +112,7 @@ def step(
             entry = min(<Py_ssize_t> counts[row], corrections.shape[1]) - 1
             _move(
                 columns, _row(kept, row, known), &gradient[number, 0], known, rates,
-                corrections[0, entry], corrections[1, entry], _share(steps - 1, steps), speed,
+                corrections[0, entry], corrections[1, entry], share, speed,
             )
             last[row] = steps
     free(speed)
@@ -150,7 +152,7 @@ def settle(
                     correction = corrections[1, min(<Py_ssize_t> counts[row], corrections.shape[1]) - 1]
                     _speed(columns, here, known, correction, rates, <float> (steps - last[row]), speed)
                     _penalise(columns, here.weights, speed, rates)
-                _follow(columns, here, _share(last[row], steps))
+                _follow(columns, here, _share(last[row], steps, known.memory))
                 last[row] = steps
             if copied:
                 for column in range(columns):
@@ -160,7 +162,7 @@ def settle(
 
 cdef Rule _rule(rule):
     cdef Rule known
-    known.keep_first, known.add_first, known.keep_second, known.add_second, known.epsilon = rule
+    known.keep_first, known.add_first, known.keep_second, known.add_second, known.epsilon, known.memory = rule
     known.first, known.second = known.add_first != 0, known.add_second != 0
     return known
 
@@ -209,9 +211,13 @@ cdef Row _row(float[:, :, ::1] kept, Py_ssize_t row, Rule rule) noexcept nogil:
     return here
 
 
-cdef float _share(int64_t before, int64_t now) noexcept nogil:
+cdef float _share(int64_t before, int64_t now, double memory) noexcept nogil:
     """What weights that stayed the same from one update to another make up of their average then."""
-    cdef double left = <double> before / <double> now
+    cdef double left, since = before
+    if now <= memory:
+        left = since / <double> now
+    else:
+        left = min(since, memory) / memory * pow((memory - 1) / memory, now - max(since, memory))
     left *= left
     left *= left
     return <float> (1 - left * left)

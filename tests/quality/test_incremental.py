@@ -22,16 +22,11 @@ NOTHING: Any = None
 
 
 @dataclass(frozen=True)
-class Task:
-    """An algorithm with hyperparameters, and records of a seed, a sixth of them held out."""
+class Jobs:
+    """Jobs of one algorithm with the same hyperparameters, one continuing another."""
 
-    name: str
     algorithm: str
     hyperparameters: dict[str, str]
-    records: Callable[[int], tuple[Batch, Batch]]
-
-    def __str__(self) -> str:
-        return self.name
 
     def resuming(self) -> Resuming:
         algorithm = algorithms.algorithm(self.algorithm)
@@ -67,6 +62,17 @@ class Task:
         found = {name: job.algorithm.metric(name) for name in evaluation.finalise()}
         name = next(name for name, metric in found.items() if metric is not None and metric.mark == "loss")
         return evaluation.finalise()[name]
+
+
+@dataclass(frozen=True)
+class Task(Jobs):
+    """With records of a seed, a sixth of them held out."""
+
+    name: str
+    records: Callable[[int], tuple[Batch, Batch]]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def diffuse(seed: int) -> tuple[Batch, Batch]:
@@ -113,15 +119,15 @@ PAIRS = {
     **dict.fromkeys(("bias_wd", "linear_wd", "factors_wd"), "0"),
 }
 MERGED = [
-    Task("kmeans", "kmeans", {"k": "20", "feature_dim": "16", "mini_batch_size": "1000"}, diffuse),
-    Task("pca regular", "pca", COMPONENTS | {"feature_dim": "60"}, falling(60)),
-    Task("pca randomized", "pca", COMPONENTS | {"feature_dim": "1100", "algorithm_mode": "randomized"}, falling(1100)),
+    Task("kmeans", {"k": "20", "feature_dim": "16", "mini_batch_size": "1000"}, "kmeans", diffuse),
+    Task("pca", COMPONENTS | {"feature_dim": "60"}, "pca regular", falling(60)),
+    Task("pca", COMPONENTS | {"feature_dim": "1100", "algorithm_mode": "randomized"}, "pca randomized", falling(1100)),
 ]
 LEARNED = [
-    Task("logistic", "linear-learner", BY_LOSS, labelled(logistic, 12_000)),
-    Task("regression", "linear-learner", {"predictor_type": "regressor"}, labelled(linear, 60_000)),
-    Task("rare", "linear-learner", BY_LOSS | {"mini_batch_size": "500"}, labelled(rare)),
-    Task("pairs", "factorization-machines", PAIRS, pairs),
+    Task("linear-learner", BY_LOSS, "logistic", labelled(logistic, 12_000)),
+    Task("linear-learner", {"predictor_type": "regressor"}, "regression", labelled(linear, 60_000)),
+    Task("linear-learner", BY_LOSS | {"mini_batch_size": "500"}, "rare", labelled(rare)),
+    Task("factorization-machines", PAIRS, "pairs", pairs),
 ]
 
 

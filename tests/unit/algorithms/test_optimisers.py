@@ -9,7 +9,16 @@ from algorithms.numerics import rows as compiled
 from algorithms.numerics.optimisers import Descent, Rule, adagrad, adam, rmsprop, sgd
 from algorithms.numerics.schedules import Schedule
 
-RULES = {"sgd": sgd(0), "momentum": sgd(0.9), "adam": adam(0.9, 0.999), "rmsprop": rmsprop(0.9), "adagrad": adagrad()}
+RULES = {
+    "sgd": sgd(0),
+    "momentum": sgd(0.9),
+    "adam": adam(0.9, 0.999),
+    "rmsprop": rmsprop(0.9),
+    "adagrad": adagrad(),
+    "fading adam": adam(0.9, 0.999, memory=7),
+    "fading adagrad": adagrad(memory=12),
+    "no memory": sgd(0, memory=1),
+}
 
 
 def schedule(columns: int, decay: float = 0.0, shrinkage: float = 0.0, rate: float = 0.05) -> Schedule:
@@ -35,10 +44,8 @@ class Reference:
 
     def step(self, gradient: np.ndarray, touched: np.ndarray) -> None:
         self.steps += 1
-        rule, some = self.rule, touched
-        rate = np.maximum(
-            self.plan.rates * 0.9 ** ((self.steps - 1) // 3), np.minimum(self.plan.least, self.plan.rates)
-        )
+        rule, some, clock = self.rule, touched, min(self.steps, self.rule.memory)
+        rate = np.maximum(self.plan.rates * 0.9 ** ((clock - 1) // 3), np.minimum(self.plan.least, self.plan.rates))
         self.counts[some] += 1
         move = gradient.astype(float)
         if rule.first:
@@ -58,7 +65,7 @@ class Reference:
         shrunk = np.maximum(np.abs(self.weights) - speed * self.plan.shrinkage, 0)
         shrunk = np.sign(self.weights) * shrunk / (1 + speed * self.plan.decay)
         self.weights[started] = shrunk[started]
-        self.average += (1 - ((self.steps - 1) / self.steps) ** 8) * (self.weights - self.average)
+        self.average += (1 - ((clock - 1) / clock) ** 8) * (self.weights - self.average)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -203,6 +210,23 @@ def test_merging_is_a_mean() -> None:
     np.testing.assert_allclose(one.weights, mean, rtol=1e-6)
     np.testing.assert_allclose(one.kept[:, 2], size)
     assert one.steps == 4
+
+
+def test_a_memory_forgets() -> None:
+    """Gradients of another size long ago: sums of squares, and steps, are those of a descent that never had them."""
+    plan = schedule(3)
+    fading, fresh, lasting = (Descent(np.ones((4, 3), np.float32), adagrad(memory), plan) for memory in (9, 9, np.inf))
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        early = rng.normal(size=(4, 3)).astype(np.float32)
+        fading.step(100 * early)
+        lasting.step(100 * early)
+    for _ in range(200):
+        late = rng.normal(size=(4, 3)).astype(np.float32)
+        for descent in (fading, fresh, lasting):
+            descent.step(late)
+    np.testing.assert_allclose(fading.kept[:, 2], fresh.kept[:, 2], rtol=1e-3)
+    assert (lasting.kept[:, 2] > 1000 * fading.kept[:, 2]).all()
 
 
 def test_touched_rows() -> None:

@@ -64,7 +64,8 @@ def blocks(
 
     source       bytes, a path, or a file object whose `read` may return less than it is asked for
     rows         of the batches that will be made of the blocks: decoders that can wait until a block has so many
-    label_size   leading columns of a dense table that are labels, when the content type doesn't say
+    label_size   leading columns of a dense table that are labels, when the content type doesn't say; libsvm has labels
+                 where it is not 0, with or without weights, and may have some where it is
     width        features of each record, when the caller knows: others are refused, and sparse ones may lack a shape
     dtype        of features and labels, float32 or float64
     name         of the source, such as a file's, for error texts
@@ -94,7 +95,9 @@ def blocks(
         from recordio import libsvm
 
         encoding = content_type.encoding
-        decoded = libsvm.blocks(source, width=width, dtype=dtype, limits=limits, encoding=encoding)
+        decoded = libsvm.blocks(
+            source, width=width, dtype=dtype, limits=limits, encoding=encoding, labelled=label_size > 0
+        )
     elif content_type.type in (NPY, NPZ):
         from recordio import npy, npz
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from recordio.numerals cimport Real, digits, find, is_digit, numeral, word
 
-FAULTS = (None, "label", "entry", "index", "order", "count")
+FAULTS = (None, "label", "entry", "index", "order", "count", "query")
 
 cdef enum Fault:
     NONE
@@ -19,42 +19,54 @@ cdef enum Fault:
     INDEX  # beyond the width
     ORDER  # a record without labels whose first index is not the lowest
     COUNT  # more entries than a record may have
+    QUERY  # not qid:7
 
 cdef struct Text:
     const char *at
     const char *end
+
+cdef struct Kind:  # what stands before the entries of a record
+    Py_ssize_t labels
+    bint weight
+    bint group
 
 cdef struct Arrays:
     Py_ssize_t rows     # as many as fit
     Py_ssize_t entries  # likewise
     Py_ssize_t most     # entries of one record
     Py_ssize_t width
-    Py_ssize_t labels   # of each record
+    Kind kind           # of each record
+    bint labelled       # each record begins with labels
     int32_t *indices
     int32_t *ends
+    int64_t *groups
     bint rising         # the indices of each record so far
 
 cdef int64_t LARGEST_SCALE = 10**12  # numbers from there on are too large an index, whatever they are
 cdef Py_ssize_t ROOM = 2**18  # entries of a block, or as many as a record may have
 
 
-def largest_index(const unsigned char[::1] text not None):
-    """The largest index before a colon, comments aside; -1 when there is none."""
+def largest_index(const unsigned char[::1] text not None, bint labelled):
+    """The largest index before a colon, comments aside and, where lines begin with labels, those; -1 when none."""
     cdef int64_t largest = -1
     if text.shape[0]:
         with nogil:
-            largest = _largest(Text(<const char *>&text[0], <const char *>&text[0] + text.shape[0]))
+            largest = _largest(Text(<const char *>&text[0], <const char *>&text[0] + text.shape[0]), labelled)
     return largest
 
 
-def read(const unsigned char[::1] text not None, Py_ssize_t start, Py_ssize_t width, Py_ssize_t most, dtype):
-    """The records of text[start:], up to one that is not plain, has another number of labels, or finds no room.
+def read(
+    const unsigned char[::1] text not None, Py_ssize_t start, Py_ssize_t width, Py_ssize_t most, dtype, bint labelled
+):
+    """The records of text[start:], up to one that is not plain, has other labels, weight or group, or finds no room.
 
-    width    columns
-    most     entries that one record may have
-    dtype    float32 or float64
-    returns  labels (records, labels), values (entries,), indices (entries,), ends of the records (records + 1,),
-             whether indices rise in each record, where the pass ended, and the kind of fault there or None
+    width     columns
+    most      entries that one record may have
+    dtype     float32 or float64
+    labelled  each record begins with its labels, which may have a weight
+    returns   labels (records, labels), weights (records,) or None, groups (records,) or None, values (entries,),
+              indices (entries,), ends of the records (records + 1,), whether indices rise in each record, where the
+              pass ended, and the kind of fault there or None
     """
     cdef Py_ssize_t size = text.shape[0] - start
     if not (0 <= start < text.shape[0] and 0 < width < 2**31 and most > 0):
@@ -62,35 +74,41 @@ def read(const unsigned char[::1] text not None, Py_ssize_t start, Py_ssize_t wi
     cdef const char *origin = <const char *>&text[0]
     cdef Text rest = Text(origin + start, origin + text.shape[0])
     cdef Arrays arrays
-    cdef float[::1] single_values, single_labels
-    cdef double[::1] double_values, double_labels
+    cdef float[::1] single_values, single_labels, single_weights
+    cdef double[::1] double_values, double_labels, double_weights
     cdef Fault fault = NONE
     cdef Py_ssize_t rows
     with nogil:
-        arrays.labels = _label_count(rest)
+        arrays.labelled = labelled
+        arrays.kind = _kind(rest, labelled)
         arrays.rows = _lines(rest)
     # A label takes two bytes at least and an entry four, so that no text can ask for more than it is worth.
-    arrays.rows = min(arrays.rows, size // (2 * max(arrays.labels, 1)) + 1)
+    arrays.rows = min(arrays.rows, size // (2 * max(arrays.kind.labels, 1)) + 1)
     arrays.entries, arrays.most = min(size // 4 + 1, max(most, ROOM)), most
     arrays.width, arrays.rising = width, True
     # One more, so that there is a first of each.
-    labels = np.empty(arrays.rows * arrays.labels + 1, dtype)
+    labels = np.empty(arrays.rows * arrays.kind.labels + 1, dtype)
+    weights = np.empty(arrays.rows * arrays.kind.weight + 1, dtype)
+    groups = np.empty(arrays.rows * arrays.kind.group + 1, np.int64)
     values = np.empty(arrays.entries + 1, dtype)
     indices = np.empty(arrays.entries + 1, np.int32)
     ends = np.zeros(arrays.rows + 1, np.int32)
     cdef int32_t[::1] index_view = indices, end_view = ends
-    arrays.indices, arrays.ends = &index_view[0], &end_view[0]
+    cdef int64_t[::1] group_view = groups
+    arrays.indices, arrays.ends, arrays.groups = &index_view[0], &end_view[0], &group_view[0]
     if values.itemsize == 4:
-        single_values, single_labels = values, labels
+        single_values, single_labels, single_weights = values, labels, weights
         with nogil:
-            rows = _fill(&rest, &arrays, &single_values[0], &single_labels[0], &fault)
+            rows = _fill(&rest, &arrays, &single_values[0], &single_labels[0], &single_weights[0], &fault)
     else:
-        double_values, double_labels = values, labels
+        double_values, double_labels, double_weights = values, labels, weights
         with nogil:
-            rows = _fill(&rest, &arrays, &double_values[0], &double_labels[0], &fault)
+            rows = _fill(&rest, &arrays, &double_values[0], &double_labels[0], &double_weights[0], &fault)
     count = int(ends[rows])
     return (
-        labels[: rows * arrays.labels].reshape(rows, arrays.labels),
+        labels[: rows * arrays.kind.labels].reshape(rows, arrays.kind.labels),
+        weights[:rows] if arrays.kind.weight else None,
+        groups[:rows] if arrays.kind.group else None,
         values[:count],
         indices[:count],
         ends[: rows + 1],
@@ -109,7 +127,23 @@ cdef Py_ssize_t _lines(Text text) noexcept nogil:
     return count
 
 
-cdef int64_t _largest(Text text) noexcept nogil:
+cdef int64_t _largest(Text text, bint labelled) noexcept nogil:
+    cdef int64_t largest = -1
+    cdef const char *at
+    cdef const char *line
+    if not labelled:
+        return _largest_entry(text)
+    while text.at < text.end:
+        line = find(text.at, text.end, c'\n')
+        at = _spaces(text.at, line)
+        while not _ends_token(at, line):
+            at += 1
+        largest = max(largest, _largest_entry(Text(at, line)))
+        text.at = line + (line != text.end)
+    return largest
+
+
+cdef int64_t _largest_entry(Text text) noexcept nogil:
     cdef int64_t largest = -1, index, scale
     cdef const char *colon
     cdef const char *mark
@@ -130,31 +164,36 @@ cdef int64_t _largest(Text text) noexcept nogil:
     return largest
 
 
-cdef Py_ssize_t _fill(Text *text, Arrays *arrays, Real *values, Real *labels, Fault *fault) noexcept nogil:
+cdef Py_ssize_t _fill(
+    Text *text, Arrays *arrays, Real *values, Real *labels, Real *weights, Fault *fault
+) noexcept nogil:
     """Fill the arrays, and return the number of records. `text.at` is where the next one starts, or on the fault."""
     cdef const char *at
     cdef const char *after
     cdef const char *end = text.end
     cdef Py_ssize_t row = 0, count = 0, found
-    cdef bint unsure
+    cdef Kind kind
     while True:
         text.at = _record(text.at, end)
         if text.at == end or row == arrays.rows:
             return row
-        at = _labels(text.at, end, labels + row * arrays.labels, arrays.labels, &found)
+        at = _labels(
+            text.at, end, arrays.labelled, labels + row * arrays.kind.labels, arrays.kind.labels,
+            weights + row * arrays.kind.weight, &kind
+        )
         if at == NULL:
             fault[0] = LABEL
             return row
-        if found != arrays.labels:
-            return row
         at = _spaces(at, end)
-        after = _query(at, end)
+        after = _query(at, end, arrays.groups + row * arrays.kind.group)
         if after == NULL:
-            text.at, fault[0] = at, ENTRY
+            text.at, fault[0] = at, QUERY
             return row
-        unsure = found == 0 and after == at
+        kind.group = after != at
+        if kind.labels != arrays.kind.labels or kind.weight != arrays.kind.weight or kind.group != arrays.kind.group:
+            return row
         at = after
-        found = _entries(&at, end, arrays, values, count, unsure, fault)
+        found = _entries(&at, end, arrays, values, count, kind.labels == 0 and not kind.group, fault)
         if fault[0] != NONE:
             if fault[0] != ORDER:
                 text.at = at
@@ -216,32 +255,37 @@ cdef inline Py_ssize_t _entries(
 
 
 cdef inline const char *_labels(
-    const char *at, const char *end, Real *out, Py_ssize_t room, Py_ssize_t *count
+    const char *at, const char *end, bint labelled, Real *out, Py_ssize_t room, Real *weight, Kind *kind
 ) noexcept nogil:
-    """Read 1 or 1,2,3 and return where it ends, or NULL; nothing is read where an entry or qid stands instead.
+    """Read 1 or 1,2,3 and return where it ends, or NULL. A weight may follow, as in 1:0.5, where records are
+    `labelled`; elsewhere nothing is read where an entry or qid stands instead.
 
-    count   how many there are, of which at most `room` are written
+    kind   what there is, of which at most `room` labels are written, and a weight
     """
     cdef const char *after
     cdef Real value = 0
-    count[0] = 0
-    if word(at, end, b"qid", 3) != NULL:
+    kind.labels, kind.weight, kind.group = 0, False, False
+    if not labelled and word(at, end, b"qid", 3) != NULL:
         return at
     after = numeral(at, end, &value)
-    if after != NULL and after != end and after[0] == c':':
+    if not labelled and after != NULL and after != end and after[0] == c':':
         return at
     while after != NULL:
-        if count[0] < room:
-            out[count[0]] = value
-        count[0] += 1
+        if kind.labels < room:
+            out[kind.labels] = value
+        kind.labels += 1
         if _ends_token(after, end):
             return after
+        if after[0] == c':':
+            after = numeral(after + 1, end, weight) if labelled else NULL
+            kind.weight = True
+            return after if after != NULL and _ends_token(after, end) else NULL
         after = numeral(after + 1, end, &value) if after[0] == c',' else NULL
     return NULL
 
 
-cdef inline const char *_query(const char *at, const char *end) noexcept nogil:
-    """Read qid:7, if it is there; NULL when only its start is."""
+cdef inline const char *_query(const char *at, const char *end, int64_t *group) noexcept nogil:
+    """Read qid:7, if it is there; NULL when only its start is, or a number of more than 18 digits."""
     cdef const char *mark = word(at, end, b"qid", 3)
     cdef const char *after
     cdef uint64_t number = 0
@@ -250,14 +294,28 @@ cdef inline const char *_query(const char *at, const char *end) noexcept nogil:
     if mark == end or mark[0] != c':':
         return NULL
     after = digits(mark + 1, end, &number)
-    return after if after != mark + 1 and _ends_token(after, end) else NULL
+    if not 0 < after - mark - 1 <= 18 or not _ends_token(after, end):
+        return NULL
+    group[0] = <int64_t>number
+    return after
 
 
-cdef Py_ssize_t _label_count(Text text) noexcept nogil:
-    cdef Py_ssize_t count
+cdef Kind _kind(Text text, bint labelled) noexcept nogil:
+    """What the first record has."""
+    cdef Kind kind
     cdef double nothing
+    cdef int64_t none
+    cdef const char *at
+    cdef const char *after
     text.at = _record(text.at, text.end)
-    return count if _labels(text.at, text.end, &nothing, 0, &count) != NULL else 0
+    at = _labels(text.at, text.end, labelled, &nothing, 0, &nothing, &kind)
+    if at == NULL:  # a fault, whatever room there is
+        kind.labels, kind.weight, kind.group = 0, False, False
+        return kind
+    at = _spaces(at, text.end)
+    after = _query(at, text.end, &none)
+    kind.group = after != NULL and after != at
+    return kind
 
 
 cdef inline const char *_record(const char *at, const char *end) noexcept nogil:

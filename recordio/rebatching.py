@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recordio.batch import Batch
 from recordio.errors import DataError
 
+COLUMNS = ("labels", "weights", "query ids")
 ROOM_BYTES = 2**24  # made for a batch before its records are there; beyond it, memory grows with them
 
 
@@ -38,16 +39,17 @@ def rebatch(some: Iterable[Batch], size: int) -> Iterator[Batch]:
 
 
 def consistent(some: Iterable[Batch], width: int | None = None) -> Iterator[Batch]:
-    """The same batches. Raises DataError at the first record whose width or number of labels differs."""
-    labels = None
+    """The same batches. Raises DataError at the first record of another width, or with more or fewer columns beside."""
+    first = None
     record = 0
     for block in some:
         width = block.width if width is None else width
         if block.width != width:
             raise DataError(f"record {record}: got {block.width} features, expected {width}")
-        labels = _label_count(block) if labels is None else labels
-        if _label_count(block) != labels:
-            raise DataError(f"record {record}: got {_label_count(block)} labels, expected {labels}")
+        first = _kinds(block) if first is None else first
+        for name, count, expected in zip(COLUMNS, _kinds(block), first, strict=True):
+            if count != expected:
+                raise DataError(f"record {record}: got {count} {name}, expected {expected}")
         record += len(block)
         yield block
 
@@ -57,15 +59,14 @@ def _is_plain(block: Batch) -> bool:
     features = block.features
     return not isinstance(features, np.ndarray) or all(
         array.flags.c_contiguous and array.flags.aligned and array.flags.writeable
-        for array in (features, block.labels)
+        for array in (features, *block.columns)
         if array is not None
     )
 
 
-def _label_count(batch: Batch) -> int:
-    if batch.labels is None:
-        return 0
-    return 1 if batch.labels.ndim == 1 else int(batch.labels.shape[1])
+def _kinds(batch: Batch) -> list[int]:
+    """How many labels, weights and groups a record has."""
+    return [0 if column is None else 1 if column.ndim == 1 else int(column.shape[1]) for column in batch.columns]
 
 
 class _Pending:
@@ -78,7 +79,7 @@ class _Pending:
     def __init__(self, size: int) -> None:
         self.missing = size
         self._features: list[_Dense | _Sparse] = []  # one, unless dense and sparse records alternate
-        self._labels: _Growing | None = None
+        self._columns: list[_Growing | None] = [None, None, None]
 
     def add(self, block: Batch, start: int, end: int) -> None:
         kind = _Dense if isinstance(block.features, np.ndarray) else _Sparse
@@ -86,9 +87,10 @@ class _Pending:
             self._features.append(kind())
         times = self.missing / (end - start)  # so much of the like fills the batch
         self._features[-1].add(block.features, start, end, times)
-        if block.labels is not None:
-            self._labels = self._labels or _Growing()
-            self._labels.add(block.labels[start:end], times)
+        for place, column in enumerate(block.columns):
+            if column is not None:
+                growing = self._columns[place] = self._columns[place] or _Growing()
+                growing.add(column[start:end], times)
         self.missing -= end - start
 
     def batch(self) -> Batch:
@@ -97,7 +99,7 @@ class _Pending:
             from scipy.sparse import csr_array, vstack
 
             parts = [vstack([csr_array(part) for part in parts], format="csr")]
-        return Batch(parts[0], None if self._labels is None else self._labels.array())
+        return Batch(parts[0], *(None if column is None else column.array() for column in self._columns))
 
 
 class _Dense:

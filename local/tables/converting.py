@@ -130,7 +130,7 @@ def _batches(
             for block in blocks(
                 stream,
                 content_type,
-                label_size=len(columns) if leading else 0,
+                label_size=len(columns) if leading and content_type != LIBSVM else 0,
                 width=width,
                 dtype=reading.dtype,
                 name=one.name,

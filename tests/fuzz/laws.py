@@ -137,11 +137,11 @@ def _outcome(decoder: Decoder, source: Any, options: Options) -> Any:
 def plain(batch: Batch) -> tuple[Any, ...]:
     """A batch for comparison: nan equals nan, and -0.0 differs from 0.0."""
     features: Any = batch.features
-    labels = None if batch.labels is None else repr(batch.labels.tolist())
+    beside = [None if column is None else repr(column.tolist()) for column in batch.columns]
     if isinstance(features, np.ndarray):
-        return "dense", features.dtype.name, features.shape, repr(features.tolist()), labels
+        return "dense", features.dtype.name, features.shape, repr(features.tolist()), beside
     entries = features.indptr.tolist(), features.indices.tolist(), repr(features.data.tolist())
-    return "sparse", features.dtype.name, features.shape, entries, labels
+    return "sparse", features.dtype.name, features.shape, entries, beside
 
 
 def _batches(content_type: str, limits: Limits = SMALL, **fixed: Any) -> Callable[[Any, Options], Any]:
@@ -206,14 +206,23 @@ def _number(options: Options) -> readers.Number:
 
 def _slow_libsvm(body: bytes, options: Options) -> Any:
     lines = readers.lines(readers.decoded(body, options.charset), SMALL.line_bytes)
-    width, found = readers.libsvm_records(lines, _number(options), options.width, SMALL.dense_width, SMALL.sparse_width)
+    width, found = readers.libsvm_records(
+        lines, _number(options), options.width, SMALL.dense_width, SMALL.sparse_width, options.label_size > 0
+    )
     if not found:
         return []
     labels = np.array([record.labels for record in found], options.dtype)
-    return _sparse([record.entries for record in found], labels, width, options)
+    kinds = (options.dtype, np.int64)
+    weights, groups = (
+        np.array(column, kind)[:, 0] if any(column) else None
+        for column, kind in zip(zip(*(record.beside for record in found), strict=True), kinds, strict=True)
+    )
+    return _sparse([record.entries for record in found], labels, width, options, weights, groups)
 
 
-def _sparse(rows: list[readers.Entries], labels: Any, width: int, options: Options) -> Any:
+def _sparse(
+    rows: list[readers.Entries], labels: Any, width: int, options: Options, weights: Any = None, groups: Any = None
+) -> Any:
     """Batches of the entries of each record. Nothing is left to SciPy, which trusts its arrays."""
     ends = np.cumsum([0, *map(len, rows)], dtype=np.int32)
     entries = [entry for record in rows for entry in record]
@@ -222,7 +231,7 @@ def _sparse(rows: list[readers.Entries], labels: Any, width: int, options: Optio
     keys = np.array([key for key, _ in entries], np.int32)
     features = csr_array((values, keys, ends), shape=(len(rows), width))
     targets = None if labels is None else labels_of(labels.reshape(len(rows), -1))
-    return _rebatched([Batch(features, targets)] if rows else [], options, options.width)
+    return _rebatched([Batch(features, targets, weights, groups)] if rows else [], options, options.width)
 
 
 def _slow_json_lines(body: bytes, options: Options) -> Any:

@@ -32,8 +32,11 @@ Entries = list[tuple[int, float]]  # of one record, in the order of their column
 
 
 class Sparse(NamedTuple):
+    """A record; `beside` has its weights and query ids, of which there are one or none."""
+
     labels: list[float]
     entries: Entries
+    beside: tuple[list[float], list[int]]
 
 
 def double(text: str) -> float:
@@ -99,22 +102,27 @@ def csv_rows(lines: list[str], number: Number, label_size: int, dense_width: int
 
 
 def libsvm_records(
-    lines: list[str], number: Number, width: int | None, most: int, widest: int
+    lines: list[str], number: Number, width: int | None, most: int, widest: int, labelled: bool
 ) -> tuple[int, list[Sparse]]:
-    """How many columns there are, and the records."""
+    """How many columns there are, and the records, of which each has labels where they are `labelled`."""
     found: list[Sparse] = []
     for line in lines:
         tokens = [token for token in re.split(f"[{SPACES}]+", line.partition("#")[0]) if token]
         if not tokens:
             continue
         labels: list[float] = []
+        weights: list[float] = []
+        queries: list[int] = []
         sure = True
-        if not re.match(r"qid:|[^,:]+:", tokens[0], re.IGNORECASE):
+        if labelled:
+            before, colon, after = tokens.pop(0).partition(":")
+            labels, weights = [number(label) for label in before.split(",")], [number(after)] if colon else []
+        elif not re.match(r"qid:|[^,:]+:", tokens[0], re.IGNORECASE):
             labels = [number(label) for label in tokens.pop(0).split(",")]
         elif not re.match("qid:", tokens[0], re.IGNORECASE):
             sure = False  # this may be a label with its weight
-        if tokens and re.fullmatch(r"qid:\d+", tokens[0], re.IGNORECASE | re.ASCII):
-            tokens.pop(0)
+        if tokens and re.fullmatch(r"qid:\d{1,18}", tokens[0], re.IGNORECASE | re.ASCII):
+            queries = [int(tokens.pop(0)[4:])]
         entries = []
         for token in tokens:
             index, _, value = token.partition(":")
@@ -124,15 +132,20 @@ def libsvm_records(
         columns = [column for column, _ in entries]
         if len(set(columns)) < len(columns) or (not sure and columns[0] > min(columns)):
             raise Refused("an index comes twice, or the first one is not the lowest")
-        if len(entries) > most or (found and len(labels) != len(found[0].labels)):
-            raise Refused("too many entries, or another number of labels")
-        found.append(Sparse(labels, sorted(entries)))
+        record = Sparse(labels, sorted(entries), (weights, queries))
+        if len(entries) > most or (found and _kind(record) != _kind(found[0])):
+            raise Refused("too many entries, or another number of labels, weights or query ids")
+        found.append(record)
     largest = max((column for record in found for column, _ in record.entries), default=-1)
     if width is None:
         width = min(largest + 1, widest)
     if found and (largest >= width or not width):
         raise Refused(f"index {largest}, expected fewer than {width}")
     return width, found
+
+
+def _kind(record: Sparse) -> list[int]:
+    return [len(record.labels), *map(len, record.beside)]
 
 
 def csr_rows(ends: list[int], keys: list[int], values: list[float], width: int) -> list[Entries]:

@@ -75,9 +75,11 @@ def _json() -> Iterable[bytes]:
 
 
 def _libsvm() -> Iterable[bytes]:
-    yield b"1 0:1.5 2:-3e2 # comment\n\n0 qid:7 1:4\r\n-1\n"
+    yield b"1 0:1.5 2:-3e2 # comment\n\n0 1:4\r\n-1\n"
     yield b"1,2 5:1 3:2\n3,4 0:nan\n"
-    yield b"0:1 7:2\nqid:3 1:1\n# 9:9\n"
+    yield b"0:1 7:2\n1:1\n# 9:9\n"
+    yield b"1 qid:7 1:4\n2 qid:7\n"
+    yield b"1:0.5 qid:7 1:4\r\n-2:3 qid:7\n"
     yield _through_writer(LIBSVM, csr_array(TABLE))
 
 

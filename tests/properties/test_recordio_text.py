@@ -17,7 +17,7 @@ from recordio import LIMITS, Batch, DataError, batches, csv, decode, json_lines,
 
 quick = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NUMBER = rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity|nan))"
-Row = tuple[list[float], dict[int, float]]  # labels, and columns with their values
+Row = tuple[list[float], dict[int, float]]  # labels, weight and query id; and columns with their values
 WIDTH = 12  # of libsvm
 
 Rows = tuple[list[Row], int | None]  # records before the first fault, and its record
@@ -45,7 +45,8 @@ def rows_of(some: Iterator[Batch]) -> Rows:
                     entries = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
                 else:
                     entries = dict(enumerate(block.features[place].tolist()))  # type: ignore[index]
-                rows.append((label.tolist(), entries))
+                beside = [column[place].item() for column in (block.weights, block.groups) if column is not None]
+                rows.append((label.tolist() + beside, entries))
     except DataError as error:
         found = re.match(r"record (\d+)", str(error))
         assert found is not None, error
@@ -121,28 +122,30 @@ SVM_TEXTS = st.one_of(
     | texts(b"1", b"7 ", b"0:1 ", b"3:-2 ", b"5:9\t", b"11:5", b"#", b"#x:1", b" \r\n", b"qid:4 ", b":", b"\n", b"\n"),
     *[
         shaped(ENTRIES.map(lambda entries, label=label: b" ".join((*label, *entries))), b"\n", b"\r\n", b" # 99:1\n")
-        for label in ((b"-1",), (b"1,2.5",), (), (b"1", b"qid:3"), (b"0.5:1",))
+        for label in ((b"-1",), (b"1,2.5",), (), (b"1", b"qid:3"), (b"0.5:1",), (b"2:.5", b"qid:9"))
     ],
 )
 LABELS = re.compile(rb"%b(?:,%b)*" % (NUMBER, NUMBER))
+WEIGHTED = re.compile(rb"%b(?::%b)?" % (LABELS.pattern, NUMBER))
 ENTRY = re.compile(rb"(\d{1,18}):(%b)" % NUMBER)
 
 
-def libsvm_slowly(data: bytes) -> Rows:
+def libsvm_slowly(data: bytes, labelled: bool) -> Rows:
     rows: list[Row] = []
     for line in data.split(b"\n"):
         tokens = re.findall(rb"[^ \t\r]+", line.split(b"#", 1)[0])
         if not tokens:
             continue
         labels: list[float] = []
-        if not re.match(rb"(?i:qid)|%b:" % NUMBER, tokens[0]):
-            if not LABELS.fullmatch(tokens[0]):
+        if labelled or not re.match(rb"(?i:qid)|%b:" % NUMBER, tokens[0]):
+            if not (WEIGHTED if labelled else LABELS).fullmatch(tokens[0]):
                 return rows, len(rows)
-            labels = list(map(float, tokens.pop(0).split(b",")))
+            labels = list(map(float, re.split(b"[,:]", tokens.pop(0))))
         unsure = not labels
         if tokens and tokens[0].lower().startswith(b"qid"):
-            if not re.fullmatch(rb"(?i:qid):\d+", tokens.pop(0)):
+            if not re.fullmatch(rb"(?i:qid):\d{1,18}", tokens[0]):
                 return rows, len(rows)
+            labels.append(int(tokens.pop(0)[4:]))
             unsure = False
         found = [ENTRY.fullmatch(token) for token in tokens]
         if None in found:
@@ -159,20 +162,20 @@ def libsvm_slowly(data: bytes) -> Rows:
     return rows, None
 
 
-def libsvm_quickly(*parts: bytes) -> Rows:
-    return rows_of(libsvm.blocks(Parts(*parts), width=WIDTH, dtype=np.float64, limits=LIMITS))
+def libsvm_quickly(data: bytes, labelled: bool) -> Rows:
+    return rows_of(libsvm.blocks(Parts(data), width=WIDTH, dtype=np.float64, limits=LIMITS, labelled=labelled))
 
 
 @settings(quick, max_examples=800)
-@given(SVM_TEXTS)
-def test_libsvm_equals_a_slow_reader(data: bytes) -> None:
-    assert_same(libsvm_quickly(data), libsvm_slowly(data))
+@given(SVM_TEXTS, st.booleans())
+def test_libsvm_equals_a_slow_reader(data: bytes, labelled: bool) -> None:
+    assert_same(libsvm_quickly(data, labelled), libsvm_slowly(data, labelled))
 
 
 @quick
 @given(SVM_TEXTS)
 def test_libsvm_finds_its_width(data: bytes) -> None:
-    rows, fault = libsvm_slowly(data)
+    rows, fault = libsvm_slowly(data, labelled=False)
     indices = [index for _, entries in rows for index in entries]
     if fault is None and indices and len({len(labels) for labels, _ in rows}) == 1:
         assert decode(data, "text/libsvm").width == max(indices) + 1

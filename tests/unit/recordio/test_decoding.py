@@ -48,7 +48,8 @@ def block(*sizes: int, labels: bool = False) -> Iterator[Batch]:
     start = 0
     for size in sizes:
         numbers = np.arange(start, start + size, dtype=np.float32)
-        yield Batch(numbers[:, np.newaxis], numbers if labels else None)
+        beside = (numbers, numbers / 2, numbers.astype(np.int64)) if labels else ()
+        yield Batch(numbers[:, np.newaxis], *beside)
         start += size
 
 
@@ -71,6 +72,8 @@ def test_rebatch(sizes: tuple[int, ...], size: int, expected: list[int]) -> None
         assert batch.features.flags.c_contiguous
         assert batch.features.flags.writeable
         assert_array_equal(batch.labels, batch.features[:, 0])  # type: ignore[arg-type]
+        assert_array_equal(batch.weights, batch.features[:, 0] / 2)  # type: ignore[arg-type]
+        assert_array_equal(batch.groups, batch.features[:, 0])  # type: ignore[arg-type]
     assert [value for batch in found for value in batch.labels] == list(range(sum(sizes)))  # type: ignore[union-attr]
 
 

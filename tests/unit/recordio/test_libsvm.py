@@ -134,7 +134,9 @@ def test_a_pipe_needs_the_width(tmp_path: Path) -> None:
         (b"1 0:1 2:x", "got '2:x', expected index:value"),
         (b"1 0:1 -1:3", "got '-1:3', expected index:value"),
         (b"1 0:1 1.5:3", "got '1.5:3', expected index:value"),
-        (b"1 qid:x 0:1", "got 'qid:x', expected index:value"),
+        (b"1 qid:x 0:1", "got 'qid:x', expected a query id such as qid:7"),
+        (b"1 qid:1000000000000000000 0:1", "got 'qid:1000000000000000000', expected a query id such as qid:7"),
+        (b"1 qid:3 0:1", "got 1 query ids, expected 0"),
         (b"1 0:1 qid:3", "got 'qid:3', expected index:value"),
         (b"1 0:1 4:3", "got '4:3', expected an index of 0 to 3"),
         (b"1 18446744073709551616:3", "got '18446744073709551616:3', expected an index of 0 to 3"),
@@ -154,8 +156,54 @@ def test_fault_says_where_and_what(line: bytes, text: str) -> None:
 def test_weights_are_not_taken_for_entries() -> None:
     with pytest.raises(DataError) as error:
         read(b"0:0.5 1:3 2:4\n1:0.5 1:3 2:4\n")
-    expected = "a label, or the record's lowest index (weights, as in label:weight, are not read)"
+    expected = "a label, or the record's lowest index (weights, as in label:weight, are not read here)"
     assert str(error.value) == f"record 1: got '1:0.5', expected {expected}"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 2, 10])
+def test_weights_and_queries_of_records_with_labels(dtype: Any, size: int) -> None:
+    body = b"1:0.5 qid:7 0:1\n-2:1e1 QID:7\n3:0 qid:8 1:3 0:4 # 9:9\n"
+    found = list(batches(body, LIBSVM, size, label_size=1, dtype=dtype))
+    assert_array_equal(np.concatenate([batch.labels for batch in found]), [1, -2, 3])  # type: ignore[misc]
+    assert_array_equal(np.concatenate([batch.weights for batch in found]), [0.5, 10, 0])  # type: ignore[misc]
+    assert_array_equal(np.concatenate([batch.groups for batch in found]), [7, 7, 8])  # type: ignore[misc]
+    assert_array_equal(
+        np.concatenate([batch.features.toarray() for batch in found]),  # type: ignore[union-attr]
+        [[1, 0], [0, 0], [4, 3]],
+    )
+    assert found[0].weights.dtype == dtype and found[0].groups.dtype == np.int64  # type: ignore[union-attr]
+
+
+def test_a_label_is_no_index() -> None:
+    """The largest index says the width, and what begins a record with a label is none."""
+    assert [block.width for block in blocks(b" 9:2 1:3\r\n# 8:8\n7:1\n", LIBSVM, label_size=1)] == [2]
+    with pytest.raises(DataError, match=r"^got no index:value in any record"):
+        list(blocks(b"9:2\n", LIBSVM, label_size=1))
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (b"1 0:1", "got 0 weights, expected 1"),
+        (b"1:2 qid:1 0:1", "got 1 query ids, expected 0"),
+        (b"1: 0:1", "got '1:', expected a label such as 1 or 0,1"),
+        (b"1:2:3 0:1", "got '1:2:3', expected a label such as 1 or 0,1"),
+        (b"1:x 0:1", "got '1:x', expected a label such as 1 or 0,1"),
+        (b"qid:1 0:1", "got 'qid:1', expected a label such as 1 or 0,1"),
+    ],
+)
+def test_faults_of_records_with_labels(line: bytes, text: str) -> None:
+    with pytest.raises(DataError) as error:
+        list(blocks(b"1:2 0:1\n" + line, LIBSVM, label_size=1, width=4))
+    assert str(error.value) == f"record 1: {text}"
+
+
+def test_slices_and_batches_keep_what_stands_beside_the_features() -> None:
+    whole = next(blocks(b"1:2 qid:3 0:1\n4:5 qid:6 0:7\n", LIBSVM, label_size=1))
+    part = whole[1:]
+    assert (part.labels, part.weights, part.groups) == ([4], [5], [6])
+    assert whole.nbytes - Batch(whole.features).nbytes == 2 * (4 + 4 + 8)
 
 
 def test_no_entries_at_all() -> None:

@@ -78,7 +78,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Many:
-    item: Choice | Number | Text
+    item: Choice | Number | Text | Many
 
 
 Form = Choice | Number | Flag | Text | Many
@@ -97,7 +97,7 @@ def forms_of(annotation: Any, bounds: tuple[Any, ...]) -> Iterable[Form]:
         yield Choice(get_args(annotation))
     elif origin in (list, tuple):
         item = next(iter(forms_of(get_args(annotation)[0], bounds)))
-        assert isinstance(item, Choice | Number | Text)
+        assert isinstance(item, Choice | Number | Text | Many)
         yield Many(item)
     elif annotation is bool:
         yield Flag()

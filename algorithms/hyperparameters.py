@@ -14,7 +14,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,6 +26,8 @@ from algorithms.spellings import as_string, plain
 from recordio.errors import UserError
 
 __all__ = ["Ge", "Gt", "Hyperparameters", "Le", "Lt", "hyper"]
+
+Kind = Literal["unknown", "missing", "unreadable", "outside"]
 
 SHOWN_CHARACTERS = 100  # of a wrong value or name, in a message
 SHOWN_NAMES = 10  # of unknown hyperparameters
@@ -43,6 +45,8 @@ def hyper(
     tune: tuple[Any, ...] | None = None,
     refinable: bool = False,
     fixed: bool = False,
+    name: str = "",
+    aliases: tuple[str, ...] = (),
 ) -> Any:
     """Declare one hyperparameter; without a default it is required.
 
@@ -50,16 +54,20 @@ def hyper(
     tune             (lowest, highest) of a number or the choices that a tuning job should try
     refinable        may change when a saved state is finalised again
     fixed            may not change when a model is continued with new data
+    name             as users write it, where Python has no such name
+    aliases          other names of it, of which the one that comes last counts
     """
-    extra: Any = {"tune": tune, "refinable": refinable, "fixed": fixed}
+    extra: Any = {"tune": tune, "refinable": refinable, "fixed": fixed, "name": name, "aliases": list(aliases)}
     return Field(default, description=description, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
 
 
 @dataclass(frozen=True)
 class Declared:
-    """One hyperparameter as its class declares it; `forms` are the alternatives it accepts."""
+    """One hyperparameter as its class declares it; `forms` are the alternatives it accepts, `field` holds its value."""
 
     name: str
+    field: str
+    aliases: tuple[str, ...]
     description: str
     forms: tuple[Form, ...]
     required: bool
@@ -70,11 +78,10 @@ class Declared:
 
     def wrong(self, value: object, reason: str = "") -> str:
         """The sentence for a value that fits no form; reason says what can't be seen from the forms."""
-        shown = value if isinstance(value, str) else json.dumps(value, default=str)
-        shown = shown if len(shown) <= SHOWN_CHARACTERS else shown[:SHOWN_CHARACTERS] + "…"
         because = f" ({reason})" if reason else ""
-        # repr: a line feed in a value must not begin a line of the log.
-        return f"The value {shown!r} is not valid for the '{self.name}' hyperparameter which {self.expected}{because}"
+        return (
+            f"The value {shown(value)} is not valid for the '{self.name}' hyperparameter which {self.expected}{because}"
+        )
 
     @property
     def expected(self) -> str:
@@ -98,13 +105,15 @@ class Hyperparameters(BaseModel):
         Raises UserError with every fault, one on a line.
         """
         declared = {item.name: item for item in cls.declared()}
+        names = {alias: item.name for item in declared.values() for alias in item.aliases}
         faults = []
         if len(given) > MOST_ENTRIES:
             faults.append(f"Got {len(given)} hyperparameters, expected at most {MOST_ENTRIES}")
-        given = {name: value for name, value in given.items() if not ignored(name)}
+        given = {names.get(name, name): value for name, value in given.items()}
+        given = {name: value for name, value in given.items() if name in declared or not ignored(name)}
         unknown = [name for name in given if name not in declared]
         if unknown:
-            faults.append(_unexpected(unknown, list(declared)))
+            faults.append(cls._sentence("unknown", None, unknown[0], _unexpected(unknown, list(declared))))
         values, wrong = {}, {}
         for name, item in declared.items():
             try:
@@ -116,14 +125,19 @@ class Hyperparameters(BaseModel):
                 values[name] = value
         missing = [name for name, item in declared.items() if item.required and not {name} & {*values, *wrong}]
         if missing:
-            names = ", ".join(f"'{name}'" for name in missing)
-            faults.append(f"No value(s) were specified for {names} which are required hyperparameter(s)")
+            all_missing = ", ".join(f"'{name}'" for name in missing)
+            sentence = f"No value(s) were specified for {all_missing} which are required hyperparameter(s)"
+            faults.append(cls._sentence("missing", declared[missing[0]], None, sentence))
         try:
-            settings = cls.model_validate(values)
+            settings = cls.model_validate({declared[name].field: value for name, value in values.items()})
         except ValidationError as error:
-            beyond = {str(fault["loc"][0]) for fault in error.errors()} - {*missing, *wrong}
-            wrong |= dict.fromkeys(beyond, "")
-        faults += [item.wrong(given[name], wrong[name]) for name, item in declared.items() if name in wrong]
+            beyond = {str(fault["loc"][0]) for fault in error.errors()}
+            known = (*missing, *wrong)
+            wrong |= {name: "" for name, item in declared.items() if item.field in beyond and name not in known}
+        for item in (item for name, item in declared.items() if name in wrong):
+            kind: Kind = "outside" if item.name in values else "unreadable"
+            sentence = item.wrong(given[item.name], wrong[item.name])
+            faults.append(cls._sentence(kind, item, given[item.name], sentence))
         if not wrong and not missing:
             faults += settings.conflicts()
         if faults:
@@ -135,6 +149,19 @@ class Hyperparameters(BaseModel):
         return ()
 
     @classmethod
+    def original(cls, kind: Kind, item: Declared | None, value: object) -> str:  # noqa: ARG003
+        """The original's words for a fault, where clients look for them: they stand before ours.
+
+        item    of the value, or None for a name that is not known, which then is the value
+        """
+        return ""
+
+    @classmethod
+    def _sentence(cls, kind: Kind, item: Declared | None, value: object, ours: str) -> str:
+        words = cls.original(kind, item, value)
+        return f"{words}. {ours}" if words else ours
+
+    @classmethod
     def declared(cls) -> tuple[Declared, ...]:
         return tuple(_declared(name, info) for name, info in cls.model_fields.items())
 
@@ -144,19 +171,25 @@ class Hyperparameters(BaseModel):
         return {item.name: as_string(item.default) for item in cls.declared() if not item.required}
 
     def as_strings(self) -> dict[str, str]:
-        return {name: as_string(getattr(self, name)) for name in type(self).model_fields}
+        return {item.name: as_string(getattr(self, item.field)) for item in self.declared()}
+
+
+def shown(value: object) -> str:
+    """A value in a message, quoted and cut: a line feed in it must not begin a line of the log."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return repr(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…")
 
 
 def ignored(name: str) -> bool:
-    """Settings of the original's own machinery and of script mode, which clients and tuning jobs add."""
+    """Settings of the original's own machinery and of script mode, which clients and tuning jobs add undeclared."""
     return name.startswith(("_", "sagemaker_"))
 
 
 def _unexpected(unknown: list[str], known: list[str]) -> str:
-    shown = [name[:SHOWN_CHARACTERS] for name in unknown[:SHOWN_NAMES]]
-    names = ", ".join(map(repr, shown)) + (", …" if len(unknown) > len(shown) else "")
+    some = [name[:SHOWN_CHARACTERS] for name in unknown[:SHOWN_NAMES]]
+    names = ", ".join(map(repr, some)) + (", …" if len(unknown) > len(some) else "")
     verb = "was" if len(unknown) == 1 else "were"
-    near = [match for name in shown for match in difflib.get_close_matches(name, known, n=1)]
+    near = [match for name in some for match in difflib.get_close_matches(name, known, n=1)]
     hint = f". Did you mean {', '.join(map(repr, dict.fromkeys(near)))}?" if near else ""
     return f"Additional hyperparameters are not allowed ({names} {verb} unexpected){hint}"
 
@@ -167,8 +200,11 @@ def _declared(name: str, info: FieldInfo) -> Declared:
     assert info.description is not None
     required = info.is_required()
     tune: Any = extra["tune"]
+    aliases: Any = extra["aliases"]
     return Declared(
-        name=name,
+        name=str(extra["name"] or name),
+        field=name,
+        aliases=tuple(aliases),
         description=info.description,
         forms=tuple(forms_of(info.annotation, tuple(info.metadata))),
         required=required,

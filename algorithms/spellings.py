@@ -55,6 +55,8 @@ def _in_form(raw: Any, form: Form) -> Any:
         case Number(integer) if not isinstance(raw, bool):
             return _integer(raw) if integer else _real(raw)
         case Many(item) if items := _items(raw):
+            if isinstance(item, Many) and not all(isinstance(each, list) for each in items):
+                raise ValueError
             return [_in_form(each, item) for each in items]
     raise ValueError
 
@@ -80,9 +82,11 @@ def _real(raw: Any) -> float:
 
 
 def _items(raw: Any) -> list[Any]:
-    """A JSON list, what Python prints for a list, or words between commas."""
+    """A JSON list, what Python prints for a list or tuple, or words between commas."""
     if not isinstance(raw, str):
         return raw if isinstance(raw, list) else []
+    if raw.startswith("(") and raw.endswith(")"):
+        raw = f"[{raw[1:-1].strip().removesuffix(',')}]"
     if not raw.startswith("["):
         return [part.strip().strip("'\"") for part in raw.split(",")]
     for text in (raw, raw.replace("'", '"')):

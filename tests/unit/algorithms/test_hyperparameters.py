@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import algorithms
 from algorithms.forms import Choice, Flag, Form, Many, Number
-from algorithms.hyperparameters import Declared, Ge, Gt, Hyperparameters, Le, Lt, hyper
+from algorithms.hyperparameters import Declared, Ge, Gt, Hyperparameters, Kind, Le, Lt, hyper
 from algorithms.spellings import LONGEST_VALUE, as_string
 from recordio.errors import UserError
 from tests.unit.toy import ToyHyperparameters
@@ -37,6 +37,18 @@ class Sample(Hyperparameters):
     factor: Literal["auto"] | Annotated[int, Ge(1)] = hyper("An integer, or auto.", default="auto")
     decay: Literal["auto"] | Annotated[float, Gt(0), Lt(1)] = hyper("A number, or auto.", default="auto")
     seed: Annotated[int, Le(9)] | None = hyper("An integer that may be left open.", default=None)
+    pairs: list[list[Annotated[int, Ge(0)]]] = hyper("A list of lists.", default=[[0]])
+
+
+class Named(Hyperparameters):
+    """Names that are not Python's, and several for one."""
+
+    lambda_: float = hyper("A keyword.", name="lambda", aliases=("reg_lambda", "_l2"), ge=0)
+    folds: int | None = hyper("A setting that would be passed over.", default=None, name="_folds", ge=2)
+
+    @classmethod
+    def original(cls, kind: Kind, item: Declared | None, value: object) -> str:
+        return f"{kind}: {item.name if item else ''}={value}"
 
 
 class Strict(Hyperparameters):
@@ -73,6 +85,9 @@ def fault(settings: type[Hyperparameters], **given: object) -> str:
         ("metrics", ["ssd"], ["['ssd']", '["ssd"]', '"ssd"', "ssd", ["ssd"]]),
         ("layers", [3, 1], ["[3, 1]", [3, 1], "3,1", "['3', '1']", ["3", "1"], "[3.0, 1.0]"]),
         ("layers", "auto", ["auto", '"auto"']),
+        ("layers", [3, 1], ["(3, 1)", "(3,1,)", " ( 3 , 1 ) "]),
+        ("layers", [3], ["(3,)", "(3)"]),
+        ("pairs", [[1, 2], [3]], ["[[1,2],[3]]", [[1, 2], [3]], '[["1", "2"], ["3"]]', "([1, 2], [3])"]),
         ("words", ["it's", "a,b"], ['["it\'s", "a,b"]', ["it's", "a,b"]]),
         ("method", "kmeans++", ["kmeans++", '"kmeans++"', " kmeans++ "]),
         ("text", "abc", ["abc", '"abc"', " abc "]),
@@ -108,6 +123,8 @@ def test_none_leaves_the_default(name: str, raw: object) -> None:
         ("method", ["Random", "kmeans", "", 1, True, ["random"]]),
         ("metrics", ["[]", [], "", "msd,,ssd", '["msd"', "msd]", '["msd",]', "[None]", [None], [["msd"]], [1], {}, 1]),
         ("metrics", ["[" * 2000, "['msd'"]),
+        ("layers", ["(", ")", "()", "(3", "(3,,1)", "(3)(1)"]),
+        ("pairs", ["[[1], 2]", "[[]]", "1,2", "[[-1]]", "[1]", [[[1]]], "[[1.5]]", "((1, 2), (3,))"]),
         ("layers", ["[true]", [True], "[1.5]", "[0]", "[1, null]", "Auto", "1_0,2", [[1]]]),
         ("words", [[1], [None], "[1]"]),
         ("text", [5, True, ["a"], {"a": 1}]),
@@ -197,6 +214,31 @@ def test_conflicts_wait_for_values_that_are_right_by_themselves() -> None:
     assert "expected at most" not in fault(Strict, k="9", dim="2", tries="x")
 
 
+def test_names_that_users_write() -> None:
+    settings = Named.from_strings({"lambda": "0.5", "_folds": "3", "_other": "x"})
+    assert (settings.lambda_, settings.folds) == (0.5, 3)
+    assert settings.as_strings() == {"lambda": "0.5", "_folds": "3"}
+    assert Named.defaults() == {"_folds": "null"}
+    assert "'lambda_' was unexpected" in fault(Named, **{"lambda_": "1", "lambda": "1"})
+
+
+def test_of_several_names_the_last_counts() -> None:
+    for last in ("lambda", "reg_lambda", "_l2"):
+        given = {name: "x" for name in ("lambda", "reg_lambda", "_l2") if name != last}
+        assert Named.from_strings({**given, last: "2"}).lambda_ == 2
+
+
+def test_words_of_the_original_come_first() -> None:
+    lines = fault(Named, **{"lambda": "-1", "_folds": "x", "folds": "2"}).split("\n")
+    assert [line.partition(". ")[0] for line in lines] == [
+        "unknown: =folds",
+        "outside: lambda=-1",
+        "unreadable: _folds=x",
+    ]
+    assert lines[1].startswith("outside: lambda=-1. The value '-1' is not valid for the 'lambda' hyperparameter which")
+    assert fault(Named).startswith("missing: lambda=None. No value(s) were specified for 'lambda' which are")
+
+
 def test_settings_of_tools_are_ignored() -> None:
     Sample.from_strings({"_tuning_objective_metric": "test:msd", "sagemaker_program": '"train.py"', "_x": {"a": [1]}})
     assert "('sagemaker' was unexpected)" in fault(Sample, sagemaker="1")
@@ -257,11 +299,11 @@ def settings_of(kind: type[Hyperparameters]) -> st.SearchStrategy[dict[str, Any]
 
 
 def kind_of(name: str) -> type[Hyperparameters]:
-    ours: dict[str, type[Hyperparameters]] = {"sample": Sample, "toy": ToyHyperparameters}
+    ours: dict[str, type[Hyperparameters]] = {"sample": Sample, "named": Named, "toy": ToyHyperparameters}
     return ours[name] if name in ours else algorithms.algorithm(name).hyperparameters
 
 
-every_kind = pytest.mark.parametrize("name", ["sample", "toy", *algorithms.TABLE])
+every_kind = pytest.mark.parametrize("name", ["sample", "named", "toy", *algorithms.TABLE])
 
 
 @every_kind
@@ -274,7 +316,7 @@ def test_any_declared_value_goes_there_and_back(name: str, data: st.DataObject) 
     except UserError as error:  # values that are each right by themselves may be at odds
         assert "is not valid for" not in str(error)
         return
-    assert settings.model_dump() == values
+    assert {item.name: getattr(settings, item.field) for item in kind.declared()} == values
     assert settings.as_strings() == kind.from_strings(settings.as_strings()).as_strings()
 
 

@@ -16,6 +16,7 @@ TABLE = {
     "kmeans": "algorithms.kmeans",
     "linear-learner": "algorithms.linear_learner",
     "pca": "algorithms.pca",
+    "xgboost": "algorithms.xgboost",
 }
 
 

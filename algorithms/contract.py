@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, runtime_checkable
@@ -163,6 +163,43 @@ class GradientState(State, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Round:
+    """What a guest learned in one round.
+
+    number     counted over interruptions, from 0
+    line       its qualities as users of the engine know them
+    """
+
+    number: int
+    line: str
+
+
+@runtime_checkable
+class Guest(State, Protocol):
+    """A state of an engine that wants all records at hand, and learns them in rounds.
+
+    `update` keeps the records of the train channel, outside memory; a restored state is given them again. `snapshot`
+    holds what was learned, and no records. `finalise` is of the rounds so far.
+
+    pool   with whom it learns. Each host calls `rounds`, also without records, and goes on as long as the others
+    """
+
+    pool: Pool
+
+    def hold_out(self, batch: Batch) -> None:
+        """Keep records of the validation channel."""
+        ...
+
+    def rounds(self) -> Iterator[Round]:
+        """Learn, one round at a time, from where the state stands."""
+        ...
+
+    def reports(self) -> Mapping[str, bytes]:
+        """Files for the output folder, by name."""
+        ...
+
+
 @runtime_checkable
 class Publishing(Protocol):
     """A state that tells on the way how a pass goes, every `batch_metrics_publish_interval` batches."""
@@ -224,8 +261,11 @@ class Algorithm:
     adopt           a state that goes on from a model alone, as of an artifact made elsewhere
     evaluate        an empty evaluation of a model
     envelope        the key of the list in a JSON reply
-    pooled          whether hosts learn one model in step, by the pool of a gradient state; they learn apart otherwise
+    pooled          whether hosts learn one model in step, by the pool of their states; they learn apart otherwise
     sharded         whether each host in step then keeps a part of the model, not all of it; `merge` puts them together
+    lasting         the hyperparameter that says how long to learn: a checkpoint may go on for longer
+    stateless       whether the model is all that was learned: no state lies beside it, and `adopt` goes on from it
+    content_type    of channels and requests that name none
     curve           a refinable hyperparameter and the training metric to draw against it
     recommend       scores (users, features) of a model for users that get one feature more, of value 1
     """
@@ -266,6 +306,9 @@ class Algorithm:
     gpu: bool = False
     pooled: bool = False
     sharded: bool = False
+    lasting: str = "epochs"
+    stateless: bool = False
+    content_type: str = "application/x-recordio-protobuf"
 
     def metric(self, printed: str) -> Metric | None:
         """The metric that is printed under this name."""

@@ -260,7 +260,7 @@ def _unreadable(error: OSError) -> NoReturn:
 
 
 def _supported(config: ChannelConfig, algorithm: Algorithm) -> ContentType:
-    content_type = ContentType.parse(config.content_type or DEFAULT_CONTENT_TYPE)
+    content_type = ContentType.parse(config.content_type or algorithm.content_type)
     if content_type.type not in algorithm.content_types:
         raise UserError(
             f"Unable to read data channel '{config.name}'. Please verify the correct data channel configuration is "

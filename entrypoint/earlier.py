@@ -38,7 +38,7 @@ def earlier_artifact(environment: Environment, algorithm: Algorithm) -> SavedSta
 
 def _read(folder: Path, algorithm: Algorithm) -> SavedState | Model:
     path = find_state(folder)
-    if path is None and algorithm.adopt is not None and any(folder.glob("model_*")):
+    if path is None and algorithm.adopt is not None and (algorithm.stateless or any(folder.glob("model_*"))):
         return algorithm.load(folder)
     if path is None:
         found = ", ".join(repr(entry.name) for entry in sorted(folder.iterdir())[:SHOWN_FILES]) or "nothing"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from algorithms.artifacts.states import SavedState, read_state
-from algorithms.contract import Algorithm, GradientState, Model, State
+from algorithms.contract import Algorithm, GradientState, Guest, Model, State
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.spellings import as_string
 from entrypoint.checkpoints import Checkpoints, Position
@@ -76,7 +76,7 @@ class Resuming:
             state, position = self.continued(earlier), Position(hosts=self.collective.hosts)
             if earlier is not None:
                 self._advise()
-        if isinstance(state, GradientState) and self.in_step:
+        if isinstance(state, GradientState | Guest) and self.in_step:
             state.pool = self.collective
         return state, position
 
@@ -141,7 +141,7 @@ class Resuming:
             part = None
             if self.in_step:
                 part = self.algorithm.restore(self.hyperparameters, arrays, told["values"])
-                part.pool = self.collective  # type: ignore[attr-defined]  # one of gradients
+                part.pool = self.collective  # type: ignore[attr-defined]  # one of gradients, or a guest
             elif saved is not None:
                 part = self.restored(saved)
             if state is None:
@@ -180,9 +180,9 @@ class Resuming:
         return [Difference(name, before[name], now[name]) for name in now if before.get(name, now[name]) != now[name]]
 
     def _check_same_job(self, saved: SavedState) -> None:
-        """A checkpoint belongs to one job; only `epochs` may differ, to train on."""
+        """A checkpoint belongs to one job, which may go on for longer."""
         self._check_algorithm(saved)
-        differing = [one for one in self._differing(saved.hyperparameters) if one.name != "epochs"]
+        differing = [one for one in self._differing(saved.hyperparameters) if one.name != self.algorithm.lasting]
         if differing:
             first = differing[0]
             raise UserError(

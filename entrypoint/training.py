@@ -7,16 +7,16 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
 import algorithms
-from algorithms.artifacts.states import artifact_name, write_state
+from algorithms.artifacts.states import SavedState, artifact_name, write_state
 from algorithms.artifacts.whole import whole_artifact
-from algorithms.contract import Algorithm, Alone, GradientState, Model, Publishing, State
+from algorithms.contract import Algorithm, Alone, GradientState, Guest, Model, Publishing, State
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.numerics.device import CPU, best
 from entrypoint.ahead import batches_ahead
@@ -28,6 +28,7 @@ from entrypoint.folders import Folder
 from entrypoint.peers import SILENCE_SECONDS
 from entrypoint.reports import Reads, Report, StartUp, peak_mebibytes
 from entrypoint.resuming import Resuming
+from entrypoint.rounds import learn_in_rounds
 from entrypoint.scoring import check_first_record, scored
 from entrypoint.steps import in_step
 from recordio.batch import Batch
@@ -50,15 +51,19 @@ def train(environment: Environment, stopping: threading.Event, start_up: StartUp
     with joined(job.environment.cluster(), stopping, silence) as collective:
         job.join(collective)
         state, position = job.begin()
-        job.learn(state, position)
-        learned = replace(position, records=position.records + job.reads.records)
-        others = collective.others(partial(job.resuming.saved, state, learned))
+        if isinstance(state, Guest):
+            learned = learn_in_rounds(job, state, position)
+            others: Iterable[SavedState] | None = () if job.environment.cluster().leader else None
+        else:
+            job.learn(state, position)
+            learned = replace(position, records=position.records + job.reads.records)
+            others = collective.others(partial(job.resuming.saved, state, learned))
         if others is not None:
             begun = learned.begun
             for other in others:
                 begun |= Position.of(other).begun
                 state.merge(job.resuming.restored(other))
-            if isinstance(state, GradientState):
+            if isinstance(state, GradientState | Guest):
                 state.pool = Alone()
             if begun:
                 job.finish(state)
@@ -234,7 +239,8 @@ class Job:
         self.report.timer("finalize.time", since)
         self._save(model, state)
         # A gradient state judges itself by records that it has not learned, where it can.
-        judged = "validation" if isinstance(state, GradientState) and "validation" in self.channels else "train"
+        judges = isinstance(state, GradientState | Guest) and "validation" in self.channels
+        judged = "validation" if judges else "train"
         self._scores(judged, model.metrics)
         test = self.channels.get("test")
         if test is None:
@@ -264,7 +270,8 @@ class Job:
         saved, folder = self.resuming.saved(state), self.environment.model
         with Folder("model", folder).written(), whole_artifact(folder) as aside:
             model.save(aside, self.report.host)
-            write_state(aside / artifact_name(saved.arrays), saved)
+            if not self.algorithm.stateless:
+                write_state(aside / artifact_name(saved.arrays), saved)
         self.report.timer("model.serialize.time", since)
 
     def _hyperparameters(self) -> Hyperparameters:

@@ -1,0 +1,80 @@
+"""XGBoost: boosted trees by the library of that name, which drives; channels, contract and artifacts are ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from algorithms.contract import Algorithm, Arrays, Channel, Evaluation, Metric
+from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from algorithms.xgboost.model import XGBoostModel
+    from algorithms.xgboost.state import XGBoostState
+
+# The library takes most of a second to import: settings are checked before.
+
+
+def _create(settings: XGBoostHyperparameters, _: np.random.Generator) -> XGBoostState:
+    from algorithms.xgboost.state import XGBoostState
+
+    return XGBoostState(settings)
+
+
+def _restore(settings: XGBoostHyperparameters, arrays: Arrays, values: dict[str, Any]) -> XGBoostState:
+    from algorithms.xgboost.state import XGBoostState
+
+    return XGBoostState.restore(settings, arrays, values)
+
+
+def _adopt(settings: XGBoostHyperparameters, model: XGBoostModel) -> XGBoostState:
+    from algorithms.xgboost.state import XGBoostState
+
+    return XGBoostState.adopt(settings, model)
+
+
+def _load(folder: Path) -> XGBoostModel:
+    from algorithms.xgboost.model import load
+
+    return load(folder)
+
+
+def _evaluate(model: XGBoostModel, settings: XGBoostHyperparameters) -> Evaluation:
+    raise NotImplementedError
+
+
+ALGORITHM = Algorithm(
+    name="xgboost",
+    title="XGBoost",
+    description="Learns boosted trees, or a boosted linear model, for regression, classification and ranking.",
+    dimension="XGBoost",
+    hyperparameters=XGBoostHyperparameters,
+    channels=(
+        Channel("train", "Records to learn, with their labels.", required=True),
+        Channel("validation", "Records to judge each round by."),
+    ),
+    content_types=("text/csv", "text/libsvm", "application/x-recordio-protobuf"),
+    metrics=(
+        Metric("rmse", "loss", "Square root of the mean squared error.", channels=("train", "validation")),
+        Metric("mlogloss", "loss", "Cross entropy.", channels=("train", "validation")),
+        Metric("logloss", "loss", "Cross entropy.", channels=("train", "validation")),
+        Metric("error", "loss", "Part of the records that get the wrong class.", channels=("train", "validation")),
+    ),
+    create=_create,
+    restore=_restore,
+    load=_load,
+    evaluate=_evaluate,
+    carried="its trees, to which num_round rounds are added",
+    alone="its trees, to which num_round rounds are added",
+    adopt=_adopt,
+    label_size=1,
+    sparse=True,
+    missing=True,
+    gpu=True,
+    pooled=True,
+    lasting="num_round",
+    stateless=True,
+    content_type="text/libsvm",
+)

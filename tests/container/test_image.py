@@ -8,10 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ import pytest
 from local.models import opened
 from tests.contract.cases import CASES, Case
 from tests.contract.jobs import RECORDIO, Feeder, Job, record_bytes, wait_for
-from tests.contract.test_training import slowly
+from tests.contract.test_training import slowly, training_metrics
 
 pytestmark = pytest.mark.container
 
@@ -212,28 +214,80 @@ def test_slim_variant_names_the_full_one(job: Job) -> None:
     assert "the slim variant of this image leaves out: use the full image" in output
 
 
-def test_several_hosts_in_containers(job: Job, case: Case) -> None:
-    """Two containers on a network of their own, which find each other by name."""
+NAMES = ["zeta", "host-2", "beta.local", "alpha"]  # the leader is the first by name, and here starts last
+
+
+@dataclass(frozen=True)
+class Host:
+    job: Job
+    container: str
+
+    @property
+    def code(self) -> int:
+        return int(docker("wait", self.container).strip())
+
+    @property
+    def log(self) -> str:
+        return docker("logs", self.container)
+
+
+@contextmanager
+def cluster(
+    base: Path, case: Case, shards: dict[str, dict[str, bytes]], **hyperparameters: str
+) -> Iterator[list[Host]]:
+    """Containers on a network of their own, with own addresses, that find each other by name."""
     network = f"onepass-test-{uuid.uuid4().hex[:12]}"
-    hosts = ["algo-1", "algo-2"]
+    hosts = [Host(Job(base / name, case), f"{network}-{name}") for name in shards]
     docker("network", "create", network)
     try:
-        for host in reversed(hosts):  # the leader comes last
-            other = Job(job.base / host, case)
-            other.channels(train=FILE)
-            other.config("resourceconfig", {"current_host": host, "hosts": hosts, "network_interface_name": "eth0"})
-            other.files("train", {"a.pbr": record_bytes(case.records(1000, hosts.index(host)))})
-            options = ["--detach", "--name", f"{network}-{host}", "--network", network, "--network-alias", host]
-            docker("run", *options, *mount(other), IMAGE, "train")
-        for host in hosts:
-            code = docker("wait", f"{network}-{host}").strip()
-            assert code == "0", docker("logs", f"{network}-{host}")
-        assert case.algorithm.load(job.base / "algo-1" / "model").feature_dim == case.width
-        assert not list((job.base / "algo-2" / "model").iterdir())
+        for (name, files), host in zip(shards.items(), hosts, strict=True):
+            host.job.configure(**hyperparameters)
+            host.job.channels(train=FILE)
+            host.job.config(
+                "resourceconfig", {"current_host": name, "hosts": [*shards], "network_interface_name": "eth0"}
+            )
+            host.job.files("train", {"_marker": b"", **files})
+            options = ["--detach", "--name", host.container, "--network", network, "--network-alias", name]
+            docker("run", *options, *mount(host.job), IMAGE, "train")
+        yield hosts
     finally:
         for host in hosts:
-            docker("rm", "--force", f"{network}-{host}")
+            subprocess.run(["docker", "rm", "--force", host.container], capture_output=True, check=False)
         docker("network", "rm", network)
+
+
+def test_several_hosts_in_containers(case: Case, tmp_path: Path) -> None:
+    """Unequal shards, of which the leader's is empty."""
+    sizes = dict(zip(NAMES, (1500, 400, 1100, 0), strict=True))
+    shards = {name: {"a.pbr": record_bytes(case.records(size, size))} if size else {} for name, size in sizes.items()}
+    with cluster(tmp_path, case, shards) as hosts:
+        assert [host.code for host in hosts] == [0] * len(hosts), "\n".join(host.log for host in hosts)
+    *others, leader = hosts
+    assert case.algorithm.load(leader.job.base / "model").feature_dim == case.width
+    assert f"model_{NAMES[-1]}" in leader.job.model_files
+    assert [host.job.model_files for host in others] == [{}] * len(others)
+    alone = Job(tmp_path / "alone", case)
+    alone.channels(train=FILE)
+    alone.files("train", {f"{name}.pbr": files["a.pbr"] for name, files in shards.items() if files})
+    run(*mount(alone), IMAGE, "train")
+    expected, found = training_metrics(alone), training_metrics(leader.job)
+    assert found == {name: pytest.approx(value, rel=case.merge_tolerance) for name, value in expected.items()}
+
+
+@pytest.mark.parametrize("victim", ["alpha", "host-2"], ids=["leader", "other"])
+def test_a_killed_container_ends_the_others(case: Case, tmp_path: Path, victim: str) -> None:
+    shards = {name: {"a.pbr": record_bytes(case.records(1000, 1))} for name in NAMES[1:]}
+    with cluster(tmp_path, case, shards, epochs="1000000") as hosts:
+        for host in hosts:
+            wait_for(lambda host=host: "to the first update" in host.log, "the first update")  # type: ignore[misc]
+        lost, *others = sorted(hosts, key=lambda host: host.job.base.name != victim)
+        docker("kill", lost.container)
+        since = time.monotonic()
+        assert [host.code for host in others] == [3] * len(others)
+        assert time.monotonic() - since < 60
+        for host in others:
+            assert host.job.failure.startswith(f"Platform Error: Nothing was heard of the host {victim} for 30 s")
+            assert host.job.model_files == {}
 
 
 @pytest.mark.parametrize("good", [True, False])
@@ -241,19 +295,19 @@ def test_onepass_trains_on_several_hosts(case: Case, tmp_path: Path, good: bool)
     """As a user does it: a shard for each container, one model, and nothing left behind in the end."""
     data, output = tmp_path / "data", tmp_path / "out"
     data.mkdir()
-    for part in range(2):
+    for part in range(4):
         (data / f"part-{part}.pbr").write_bytes(record_bytes(case.records(1000, part)))
     if not good:
         (data / "part-1.pbr").write_bytes(b"no records")
     settings = [word for name, value in case.hyperparameters.items() for word in ("-H", f"{name}={value}")]
     channel = ["--channel", f"train={data}", "--distribution", "ShardedByS3Key", *settings]
-    command = [sys.executable, "-m", "local.cli", "train", case.name, "--image", IMAGE, "--hosts", "2", *channel]
+    command = [sys.executable, "-m", "local.cli", "train", case.name, "--image", IMAGE, "--hosts", "4", *channel]
     command += ["--output", str(output)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     if good:
         assert done.returncode == 0, done.stdout + done.stderr
         with opened(output) as files:
-            assert (files / "model_algo-1").exists() and not (files / "model_algo-2").exists()
+            assert (files / "model_algo-1").exists() and len([*files.glob("model_*")]) == 1
             assert case.algorithm.load(files).feature_dim == case.width
     else:
         assert done.returncode == 2, done.stdout + done.stderr

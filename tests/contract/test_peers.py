@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
@@ -13,9 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from entrypoint.cluster import Cluster
+from entrypoint.peers import Peers
+from recordio.errors import PlatformError
 from tests.contract.cases import CASES, Case
 from tests.contract.jobs import RECORDIO, Feeder, Job, record_bytes, wait_for
-from tests.contract.test_training import free_port
+from tests.contract.test_training import free_port, slowly, training_metrics
 
 pytest.importorskip("torch", reason="several hosts need the extra torch")
 
@@ -23,18 +28,27 @@ pytest.importorskip("torch", reason="several hosts need the extra torch")
 KINDS = [next(case for case in CASES if case.algorithm.pooled is pooled) for pooled in (False, True)]
 HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 SILENCE = "2"  # seconds
+GRACE_SECONDS = 30  # a quarter of what the platform gives
 
 
 class Host:
     """One of the hosts of a job; its stream does not end by itself, unless there are files."""
 
-    def __init__(self, case: Case, base: Path, name: str, port: int, files: dict[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        case: Case,
+        base: Path,
+        name: str,
+        port: int,
+        files: dict[str, bytes] | None = None,
+        pieces: Iterator[bytes] | None = None,
+    ) -> None:
         self.job = Job(base / name, case)
-        self.job.config("resourceconfig", {"current_host": name, "hosts": HOSTS, "network_interface_name": "lo"})
+        self.job.config("resourceconfig", {"current_host": name, "hosts": HOSTS[::-1], "network_interface_name": "lo"})
         mode = "Pipe" if files is None else "File"
         self.job.channels(train={"TrainingInputMode": mode, "ContentType": RECORDIO})
         if files is None:
-            Feeder(self.job, "train", [repeat(record_bytes(case.records(500, 1)))])
+            Feeder(self.job, "train", [pieces or repeat(record_bytes(case.records(500, 1)))])
         else:
             self.job.files("train", files)
             self.job.config("checkpointconfig", {"LocalPath": "/opt/ml/checkpoints"})
@@ -121,7 +135,7 @@ def test_a_stop_of_one_host_stops_all_and_keeps_the_model(tmp_path: Path, case: 
             wait_for(lambda host=host: host.says("to the first update"), "the first update")  # type: ignore[misc]
         hosts[HOSTS[2]].process.send_signal(signal.SIGTERM)
         for host in hosts.values():
-            assert host.process.wait(60) == 0, host.log.read_text()
+            assert host.process.wait(GRACE_SECONDS) == 0, host.log.read_text()
         assert hosts[HOSTS[0]].says("host stops: finishing") or hosts[HOSTS[0]].says(
             f"host {HOSTS[2]} stops: finishing"
         )
@@ -133,8 +147,54 @@ def test_a_host_that_waits_for_others_hears_a_stop(tmp_path: Path) -> None:
         host = hosts[HOSTS[0]]
         wait_for(lambda: host.says("Final configuration"), "the settings")
         host.process.send_signal(signal.SIGTERM)
-        assert host.process.wait(60) == 0, host.log.read_text()
+        assert host.process.wait(GRACE_SECONDS) == 0, host.log.read_text()
         assert host.says("Stopped before the first record")
+
+
+@pytest.mark.parametrize("slow", [HOSTS[0], HOSTS[2]], ids=["leader", "other"])
+def test_hosts_wait_for_one_that_is_slow_and_late(tmp_path: Path, case: Case, slow: str) -> None:
+    """It starts when the others have waited for a while, and then takes longer than silence may last."""
+    port, hosts = free_port(), {}
+    for name in sorted(HOSTS, key=slow.__eq__):
+        if name == slow:
+            wait_for(lambda: all(host.says("Final configuration") for host in hosts.values()), "the others")
+            time.sleep(float(SILENCE) + 1)
+        hosts[name] = Host(case, tmp_path, name, port, pieces=slowly(shard(case), 40, 0.15 if name == slow else 0))
+    try:
+        since = time.monotonic()
+        for host in hosts.values():
+            assert host.process.wait(60) == 0, host.log.read_text()
+        assert time.monotonic() - since > 2 * float(SILENCE)
+    finally:
+        for host in hosts.values():
+            host.process.kill()
+            host.process.wait()
+    whole = Job(tmp_path / "whole", case)
+    whole.channels(train={"ContentType": RECORDIO})
+    whole.files("train", {f"{name}.pbr": shard(case) for name in HOSTS})
+    assert whole.run()[0] == 0
+    expected, found = training_metrics(whole), training_metrics(hosts[HOSTS[0]].job)
+    assert found == {name: pytest.approx(value, rel=case.merge_tolerance) for name, value in expected.items()}
+
+
+def shard(case: Case) -> bytes:
+    return record_bytes(case.records(1000, 1))
+
+
+@pytest.mark.parametrize(
+    ("hosts", "text"),
+    [
+        (HOSTS, f"Within 0.5 s these hosts of the job did not come: {HOSTS[1]}, {HOSTS[2]}"),
+        (["0.invalid", HOSTS[0]], "The host 0.invalid can't be resolved after 0.5 s"),
+        (["127.0.0.0", HOSTS[0]], "The host 127.0.0.0 can't be reached on port "),
+    ],
+    ids=["others", "no-such-name", "leader"],
+)
+def test_patience_ends_and_names_who_did_not_come(hosts: list[str], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("entrypoint.peers.MEET_SECONDS", 0.5)
+    cluster = Cluster(HOSTS[0], tuple(hosts), "lo", free_port())
+    with pytest.raises(PlatformError, match=re.escape(text)):
+        Peers(cluster, threading.Event(), 1)
 
 
 def test_a_leader_that_ends_before_all_have_come_is_named(tmp_path: Path) -> None:

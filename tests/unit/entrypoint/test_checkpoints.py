@@ -73,6 +73,17 @@ def test_a_damaged_newest_one_is_passed_over(
     assert newest(tmp_path) is None
 
 
+def test_a_newest_one_that_is_cut_anywhere_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(Checkpoints(tmp_path, "algo-1"), 1, 2)
+    torn = tmp_path / "checkpoint_algo-1-000000001"
+    content = torn.read_bytes()
+    for length in range(len(content)):
+        caplog.clear()
+        torn.write_bytes(content[:length])
+        assert newest(tmp_path) == 1
+        assert [each.levelno for each in caplog.records] == [logging.WARNING], "told once"
+
+
 @pytest.mark.parametrize(
     "position",
     [{}, {"epoch": 1}, {"epoch": -1, "records": 0, "hosts": 1}, {"epoch": 0, "records": 0, "hosts": 1, "x": 1}],

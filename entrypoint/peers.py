@@ -86,14 +86,16 @@ class Peers:
 
     def complete(self, work: Work) -> None:
         """As `wait`, for work that torch.distributed has under way, without a thread of its own."""
-        while True:
+        while not work.is_completed():
             try:
                 work.wait(timedelta(seconds=POLL_SECONDS))
                 return
-            except RuntimeError as error:
-                if work.is_completed():
-                    raise self._disconnected(error) from error
-            self._check()
+            except RuntimeError:  # not yet, or never
+                self._check()
+        try:
+            work.wait()
+        except RuntimeError as error:
+            raise self._disconnected(error) from error
 
     def _disconnected(self, error: RuntimeError) -> PlatformError:
         """A connection was lost; soon it is known whose."""

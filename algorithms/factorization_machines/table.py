@@ -12,7 +12,7 @@ from algorithms.contract import Arrays
 from algorithms.factorization_machines.first import first_values
 from algorithms.factorization_machines.hyperparameters import FactorizationMachinesHyperparameters
 from algorithms.factorization_machines.interactions import located
-from algorithms.numerics.keys import homes
+from algorithms.numerics.keys import different, homes
 from algorithms.numerics.machine import memory_free, memory_limit
 from algorithms.numerics.shards import owned
 from recordio.errors import UserError
@@ -36,8 +36,8 @@ class Table:
     counts       updates that each row had                         (slots,)
     hosts, rank  of several hosts, this one keeps the rows of its own features, as `numerics.keys` deals them out
 
-    Arrays have room for as many slots as there are features, or as memory could hold: the system gives memory to those
-    in use. `arrays` gives those.
+    Arrays have room for as many slots as this host has features, or as memory could hold: the system gives memory to
+    those in use. `arrays` gives those.
     """
 
     features: NDArray[np.int32]
@@ -62,7 +62,7 @@ class Table:
         features = self.features[: self.used]
         mine = homes(features, self.settings.feature_dim, hosts)[0] == rank
         self.hosts, self.rank, self._where = hosts, rank, None
-        if not mine.all():
+        if not mine.all() or not self.used:
             rows = {name: array[mine] for name, array in self.arrays().items()}
             self._make()
             self._append(rows)
@@ -75,7 +75,7 @@ class Table:
         where, places = self._directory, self._places(features)
         found: Slots = where[places, 0]
         if len(found) and found.min() < 0:
-            new = np.unique(features[found < 0])
+            new, _ = different(features[found < 0])
             self._add(new)
             where[self._places(new), 0] = np.arange(self.used - len(new), self.used, dtype=np.int32)
             found = where[places, 0]
@@ -160,7 +160,8 @@ class Table:
 
     def _make(self) -> None:
         """Room for rows, none of which are in use."""
-        rows = min(self.settings.feature_dim, memory_limit() // self._row_bytes)
+        mine = owned(self.settings.feature_dim, self.hosts, self.rank)
+        rows = min(mine, memory_limit() // self._row_bytes)
         self.features = np.zeros(rows, np.int32)
         self.kept = np.zeros((rows, 3, self.columns), np.float32)
         self.counts = np.zeros(rows, np.int64)
@@ -172,7 +173,7 @@ class Table:
         """Take rows into use. Returns their slots."""
         new = slice(self.used, self.used + len(rows["features"]))
         if new.stop > self._granted:
-            self._granted = new.stop + min(new.stop // 8, self.settings.feature_dim - new.stop)
+            self._granted = min(new.stop + new.stop // 8, max(new.stop, len(self.features)))
             more = (self._granted - self.used) * self._row_bytes
             self._require(more, f"The weights and moments of {new.stop} features")
         if new.stop > len(self.features):  # those in use are files

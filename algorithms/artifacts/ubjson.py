@@ -1,0 +1,149 @@
+"""UBJSON (https://ubjson.org), as far as models of other libraries are written in it: strictly read, plainly written.
+
+Numbers of typed arrays become NumPy arrays; all else becomes what JSON would become. Lengths are of type `L` only.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from recordio.errors import UserError
+
+DEPTH = 32  # of objects and lists inside one another
+NUMBERS = {
+    b"i": ">i1",
+    b"U": ">u1",
+    b"I": ">i2",
+    b"u": ">u2",
+    b"l": ">i4",
+    b"m": ">u4",
+    b"L": ">i8",
+    b"M": ">u8",
+    b"d": ">f4",
+    b"D": ">f8",
+}
+MARKERS = {np.dtype(form).newbyteorder("=").str[1:]: marker for marker, form in NUMBERS.items()}
+CONSTANTS = {b"Z": None, b"T": True, b"F": False}
+
+
+def decode(content: bytes) -> Any:
+    """One value and nothing after it. Memory follows the bytes. Raises UserError."""
+    reader = _Reader(content)
+    value = reader.value(reader.take(1), 0)
+    if reader.place != len(content):
+        raise UserError(f"byte {reader.place}: got more after the end")
+    return value
+
+
+class _Reader:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.place = 0
+
+    def take(self, size: int) -> bytes:
+        start, self.place = self.place, self.place + size
+        if not start <= self.place <= len(self._content):
+            raise UserError(f"byte {start}: the content ends too early")
+        return self._content[start : self.place]
+
+    def value(self, marker: bytes, depth: int) -> Any:
+        if depth > DEPTH:
+            raise UserError(f"byte {self.place}: nested more than {DEPTH} deep")
+        if marker == b"{":
+            return self._object(depth + 1)
+        if marker == b"[":
+            return self._array(depth + 1)
+        if marker == b"S":
+            return self._text()
+        if marker in NUMBERS:
+            return self._numbers(marker, 1)[0].item()
+        if marker in CONSTANTS:
+            return CONSTANTS[marker]
+        raise UserError(f"byte {self.place - 1}: got {marker!r}, expected a value")
+
+    def _count(self) -> int:
+        if (marker := self.take(1)) != b"L":
+            raise UserError(f"byte {self.place - 1}: got {marker!r}, expected a length")
+        count: int = struct.unpack(">q", self.take(8))[0]
+        if not 0 <= count <= len(self._content) - self.place:
+            raise UserError(f"byte {self.place - 8}: got a length of {count}, and fewer bytes than that")
+        return count
+
+    def _text(self) -> str:
+        start = self.place
+        try:
+            return self.take(self._count()).decode()
+        except UnicodeDecodeError:
+            raise UserError(f"byte {start}: got a text that is no UTF-8") from None
+
+    def _numbers(self, marker: bytes, count: int) -> np.ndarray[Any, np.dtype[Any]]:
+        form = np.dtype(NUMBERS[marker])
+        return np.frombuffer(self.take(count * form.itemsize), form)
+
+    def _object(self, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while self._content[self.place : self.place + 1] != b"}":
+            name = self._text()
+            if name in found:  # one reader would take the first, and another the last
+                raise UserError(f"byte {self.place}: got {name[:40]!r} twice in one object")
+            found[name] = self.value(self.take(1), depth)
+        self.place += 1
+        return found
+
+    def _array(self, depth: int) -> Any:
+        marker = self.take(1)
+        if marker == b"$":
+            kind = self.take(1)
+            if kind not in NUMBERS or self.take(1) != b"#":
+                raise UserError(f"byte {self.place}: got an array of {kind!r}, expected one of numbers")
+            return self._numbers(kind, self._count())
+        if marker == b"#":
+            return [self.value(self.take(1), depth) for _ in range(self._count())]
+        found = []
+        while marker != b"]":
+            found.append(self.value(marker, depth))
+            marker = self.take(1)
+        return found
+
+
+def encode(value: Any) -> bytes:
+    """The other way round. Floats are written in single precision."""
+    return b"".join(_written(value))
+
+
+def _written(value: Any) -> Iterator[bytes]:
+    match value:
+        case None | True | False:
+            yield next(marker for marker, constant in CONSTANTS.items() if constant is value)
+        case int():
+            yield b"L" + struct.pack(">q", value)
+        case float():
+            yield b"d" + np.array(value, ">f4").tobytes()
+        case str():
+            yield b"S" + _counted(value.encode())
+        case dict():
+            yield b"{"
+            for name, inner in value.items():
+                yield _counted(name.encode())
+                yield from _written(inner)
+            yield b"}"
+        case np.ndarray():
+            marker = MARKERS[value.dtype.newbyteorder("=").str[1:]]
+            yield b"[$" + marker + b"#" + _length(len(value))
+            yield value.astype(NUMBERS[marker], copy=False).tobytes()
+        case _:
+            yield b"[#" + _length(len(value))
+            for inner in value:
+                yield from _written(inner)
+
+
+def _counted(text: bytes) -> bytes:
+    return _length(len(text)) + text
+
+
+def _length(count: int) -> bytes:
+    return b"L" + struct.pack(">q", count)

@@ -1,7 +1,7 @@
 """JSON and JSON Lines to batches: {"instances": [...]}, or an instance a line.
 
 An instance holds "features", dense or sparse, by itself or in "data"; beside them it may hold "label", a number or a
-list of numbers. Other names are skipped.
+list of numbers. A feature that is null is nan. Other names are skipped.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -116,9 +117,9 @@ def _dense(instances: list[Any]) -> NDArray[np.float64] | None:
     if len(lists) < len(instances) or set(map(type, lists)) != {list} or len(set(map(len, lists))) != 1 or not lists[0]:
         return None
     numbers = list(chain.from_iterable(lists))
-    if not set(map(type, numbers)) <= {int, float}:
+    if not set(map(type, numbers)) <= {int, float, NoneType}:
         return None
-    return np.array(numbers, np.float64).reshape(len(lists), -1)
+    return np.array(numbers, np.float64).reshape(len(lists), -1)  # None becomes nan
 
 
 def _rows(instances: list[Any], first: int, width: int | None, limits: Limits) -> Iterator[Row]:
@@ -141,7 +142,7 @@ def _row(instance: Any, width: int | None, limits: Limits) -> Row:
         features = {"values": features}
     if not isinstance(features, dict) or "values" not in features:
         raise DataError(f'got {_name(features)}, expected a list of numbers or an object with "values"')
-    values = np.array(_numbers(features["values"], "values", int, float), np.float64)
+    values = np.array(_numbers(features["values"], "values", int, float, NoneType), np.float64)
     keys = _numbers(features.get("keys", []), "keys", int)
     if keys and not 0 <= min(keys) <= max(keys) <= limits.sparse_width:
         raise DataError(f"got key {min(keys) if min(keys) < 0 else max(keys)}, expected a column, counted from 0")

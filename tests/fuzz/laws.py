@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from random import Random
+from types import NoneType
 from typing import Any
 from zipfile import ZipFile
 
@@ -263,7 +264,7 @@ def _instance(value: Any, options: Options) -> Row:
     fields = value if isinstance(value, dict) else {"values": value}
     lists = fields.get("values"), fields.get("keys", []), fields.get("shape", [])
     labels = label if isinstance(label, list) else [label]
-    for some, kinds in zip((*lists, labels), ({int, float}, {int}, {int}, {int, float}), strict=True):
+    for some, kinds in zip((*lists, labels), ({int, float, NoneType}, {int}, {int}, {int, float}), strict=True):
         if not isinstance(some, list) or not {type(number) for number in some} <= kinds:
             raise Refused("no list of numbers")
     values, keys, shape = lists

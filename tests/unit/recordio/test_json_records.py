@@ -96,6 +96,17 @@ def test_no_instances() -> None:
     assert decode(b'{"instances": []}', "application/json", width=3).features.shape == (0, 3)
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/jsonlines"])
+def test_null_is_nan(kind: str) -> None:
+    instances = [{"features": [1, None]}, {"data": {"features": {"values": [None, 4]}}}]
+    lists = [{"features": [None, 2.5]}, {"features": [None, None]}]
+    for some, expected in ((instances, [[1, np.nan], [np.nan, 4]]), (lists, [[np.nan, 2.5], [np.nan, np.nan]])):
+        text = json.dumps({"instances": some}) if kind == "application/json" else "\n".join(map(json.dumps, some))
+        assert_array_equal(decode(text.encode(), kind).features, expected)
+    keyed = json.dumps({"features": {"keys": [1], "values": [None], "shape": [3]}})
+    assert np.isnan(decode(keyed.encode(), "application/jsonlines").features.data).all()
+
+
 def sparse(**features: Any) -> dict[str, Any]:
     return {"data": {"features": {"values": [1], "keys": [0], "shape": [4], **features}}}
 
@@ -105,7 +116,7 @@ def sparse(**features: Any) -> dict[str, Any]:
     [
         ({"features": [1, True]}, "got true in values, place 1, expected a number"),
         ({"features": [1, "2"]}, 'got "2" in values, place 1, expected a number'),
-        ({"features": [None, 2]}, "got null in values, place 0, expected a number"),
+        (sparse(keys=[None]), "got null in keys, place 0, expected an integer"),
         ({"features": [[1, 2]]}, "got a list in values, place 0, expected a number"),
         ({"features": [1, 2], "label": "cat"}, 'got "cat" in label, place 0, expected a number'),
         ({"features": [1, 2], "label": None}, "got null in label, place 0, expected a number"),

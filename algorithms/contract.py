@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from algorithms.answers import Answers
 from algorithms.hyperparameters import Hyperparameters
 from recordio.batch import Batch
 
@@ -268,6 +269,7 @@ class Algorithm:
     content_type    of channels and requests that name none
     curve           a refinable hyperparameter and the training metric to draw against it
     recommend       scores (users, features) of a model for users that get one feature more, of value 1
+    answers         what a server with these variables replies; Raises UserError for variables that ask for what isn't
     """
 
     name: str
@@ -309,6 +311,7 @@ class Algorithm:
     lasting: str = "epochs"
     stateless: bool = False
     content_type: str = "application/x-recordio-protobuf"
+    answers: Callable[[Mapping[str, str]], Answers] = lambda _: Answers()
 
     def metric(self, printed: str) -> Metric | None:
         """The metric that is printed under this name."""

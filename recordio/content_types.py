@@ -98,8 +98,8 @@ def negotiate(accept: str | None, supported: Collection[str], default: str) -> C
     return None
 
 
-def sniff(body: bytes) -> str:
-    """The content type of a request that doesn't say."""
+def sniff(body: bytes, text: str = CSV) -> str:
+    """The content type of a request that doesn't say; `text` is that of other text than JSON."""
     if body.startswith(MAGIC_BYTES):
         return RECORDIO
-    return JSON if body.lstrip()[:1] in (b"{", b"[") else CSV
+    return JSON if body.lstrip()[:1] in (b"{", b"[") else text

@@ -5,9 +5,11 @@ Libraries are imported where they are used: protobuf and orjson are for the type
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +21,33 @@ REPLIES = (JSON, JSON_LINES, CSV, RECORDIO)
 PIECE_RECORDS = 8192
 
 
+@dataclass(frozen=True)
+class CsvForm:
+    """How CSV is written.
+
+    lists   several numbers of one column: as `cells` of their own, as one `quoted` cell, "[0.5, 0.5]", or the same
+            `bare`. Integers are then integers, as in JSON
+    ended   whether there is a newline after the last line
+    """
+
+    lists: Literal["cells", "quoted", "bare"] = "cells"
+    ended: bool = False
+
+
+CELLS = CsvForm()
+
+
 def encode(
-    columns: Mapping[str, NDArray[Any]], content_type: ContentType | str, envelope: str = "predictions"
+    columns: Mapping[str, NDArray[Any]],
+    content_type: ContentType | str,
+    envelope: str = "predictions",
+    csv: CsvForm = CELLS,
 ) -> bytes:
     """A reply, one entry for each record, in order.
 
     Integers are integers in JSON; all else is written as floats, a float32 as the float64 it equals.
 
-    columns    name to (records,) or (records, n), as many records each
+    columns    name to (records,) or (records, n, …), as many records each; of None, where a column has no values: NaN
     returns    JSON: {envelope: [{name: number or list}]}; JSON Lines: those objects, one a line; CSV: all numbers of a
                record joined by commas, one record a line, no names; RecordIO: a Record whose label maps name to a
                float32 tensor. Lines have no newline after the last: AssembleWith=Line adds it.
@@ -36,13 +57,14 @@ def encode(
     if kind not in REPLIES:
         raise UnsupportedContentType(f"content-type {kind[:100]} not supported")
     dtype = np.float32 if kind == RECORDIO else np.float64
+    whole = kind in (JSON, JSON_LINES) or (kind == CSV and csv.lists != "cells")
     with np.errstate(over="ignore"):
         tables = {
-            name: column if column.dtype.kind in "iu" and kind in (JSON, JSON_LINES) else column.astype(dtype)
+            name: column if whole and column.dtype.kind in "iu" else column.astype(dtype)
             for name, column in columns.items()
         }
     for name, table in tables.items():
-        if not (finite := np.isfinite(table)).all():
+        if columns[name].dtype != object and not (finite := np.isfinite(table)).all():
             raise AlgorithmError(f"{name} of record {np.argwhere(~finite)[0, 0]} is not a finite {np.dtype(dtype)}")
 
     if kind == RECORDIO:
@@ -52,20 +74,41 @@ def encode(
         write_labels(body, {name: _two_axes(table) for name, table in tables.items()})
         return body.getvalue()
     if kind == CSV:
-        matrix = np.concatenate([_two_axes(table) for table in tables.values()], axis=1)
-        lines = ("\n".join(",".join(map(repr, record)) for record in piece.tolist()) for piece in _pieces(matrix))
-        return "\n".join(lines).encode()
+        text = "\n".join(_cells(tables) if csv.lists == "cells" else _lists(tables, csv.lists))
+        return (text + "\n" if csv.ended and text else text).encode()
 
     import orjson
 
+    nothing = {name for name, column in columns.items() if column.dtype == object}
+
     def objects(*piece: NDArray[Any]) -> list[dict[str, Any]]:
-        values = zip(*(part.tolist() for part in piece), strict=True)
-        return [dict(zip(tables, record, strict=True)) for record in values]
+        lists = (
+            [orjson.Fragment(b"NaN")] * len(part) if name in nothing else part.tolist()
+            for name, part in zip(tables, piece, strict=True)
+        )
+        return [dict(zip(tables, record, strict=True)) for record in zip(*lists, strict=True)]
 
     some = map(objects, *map(_pieces, tables.values()))
     if kind == JSON:
         return b"{%s:[%s]}" % (orjson.dumps(envelope), b",".join(orjson.dumps(piece)[1:-1] for piece in some))
     return b"\n".join(b"\n".join(map(orjson.dumps, piece)) for piece in some)
+
+
+def _cells(tables: Mapping[str, NDArray[Any]]) -> Iterator[str]:
+    """Lines, many at once."""
+    matrix = np.concatenate([_two_axes(table) for table in tables.values()], axis=1)
+    return ("\n".join(",".join(map(repr, record)) for record in piece.tolist()) for piece in _pieces(matrix))
+
+
+def _lists(tables: Mapping[str, NDArray[Any]], lists: str) -> Iterator[str]:
+    quote = '"' if lists == "quoted" else ""
+
+    def text(value: object) -> str:
+        return f"{quote}{value}{quote}" if isinstance(value, list) else repr(value)
+
+    for pieces in zip(*map(_pieces, tables.values()), strict=True):
+        records = zip(*(piece.tolist() for piece in pieces), strict=True)
+        yield "\n".join(",".join(map(text, record)) for record in records)
 
 
 def _pieces(table: NDArray[Any]) -> list[NDArray[Any]]:
@@ -74,4 +117,4 @@ def _pieces(table: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def _two_axes(table: NDArray[Any]) -> NDArray[Any]:
-    return table[:, np.newaxis] if table.ndim == 1 else table
+    return table.reshape(len(table), math.prod(table.shape[1:]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from algorithms.numerics import machine
@@ -34,6 +34,7 @@ class Settings:
     records           in one request
     accept            type of replies for callers that don't mind; None leaves it to the algorithm
     local_batch       a batch transform of the SDK's local mode, which spells strategies its own way
+    variables         all of them, for those that are an algorithm's own
     """
 
     port: int = 8080
@@ -48,6 +49,7 @@ class Settings:
     local_batch: bool = False
     strategy: str = "MULTI_RECORD"
     multi_model: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_environment(
@@ -81,6 +83,7 @@ class Settings:
             local_batch=variables.get("SAGEMAKER_BATCH") == "True",
             strategy=_strategy(variables),
             multi_model=multi_model,
+            variables=dict(variables),
         )
 
     def execution_parameters(self) -> dict[str, int | str]:

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from recordio import AlgorithmError, UnsupportedContentType, encode, encoding, records
+from recordio.encoding import CsvForm
 from recordio.protobuf import Record
 
 COLUMNS = {
@@ -93,3 +94,32 @@ def test_large_replies_are_joined_without_a_seam() -> None:
     lines = encode(columns, "application/jsonlines").split(b"\n")
     assert [json.loads(line) for line in lines] == rows
     assert encode(columns, "text/csv").decode().split("\n") == [f"{float(number)},1.0,1.0" for number in range(count)]
+
+
+def test_lists_of_a_cell_in_csv() -> None:
+    columns = {"label": np.array([1, 0]), "labels": np.array([[0, 1], [0, 1]]), "p": np.array([[0.5, 0.25], [1, 0]])}
+    quoted = b'1,"[0, 1]","[0.5, 0.25]"\n0,"[0, 1]","[1.0, 0.0]"'
+    assert encode(columns, "text/csv", csv=CsvForm("quoted")) == quoted
+    assert encode(columns, "text/csv", csv=CsvForm("bare", ended=True)) == quoted.replace(b'"', b"") + b"\n"
+    assert encode(columns, "text/csv", csv=CsvForm(ended=True)) == b"1.0,0.0,1.0,0.5,0.25\n0.0,0.0,1.0,1.0,0.0\n"
+    assert encode({"p": np.empty(0)}, "text/csv", csv=CsvForm(ended=True)) == b""
+
+
+def test_lists_of_lists() -> None:
+    columns = {"pairs": np.arange(8.0).reshape(2, 2, 2)}
+    assert (
+        encode(columns, "application/jsonlines") == b'{"pairs":[[0.0,1.0],[2.0,3.0]]}\n{"pairs":[[4.0,5.0],[6.0,7.0]]}'
+    )
+    assert encode(columns, "text/csv") == b"0.0,1.0,2.0,3.0\n4.0,5.0,6.0,7.0"
+    body = encode(columns, "application/x-recordio-protobuf")
+    values = [Record.FromString(payload).label["pairs"].float32_tensor.values for payload in records(body)]
+    assert_array_equal(values, columns["pairs"].reshape(2, 4))
+
+
+def test_column_without_values_is_nan() -> None:
+    columns = {"p": np.full(2, None), "score": np.array([1.0, 2])}
+    assert encode(columns, "application/json") == b'{"predictions":[{"p":NaN,"score":1.0},{"p":NaN,"score":2.0}]}'
+    assert encode(columns, "text/csv", csv=CsvForm("quoted")) == b"nan,1.0\nnan,2.0"
+    body = encode(columns, "application/x-recordio-protobuf")
+    values = [Record.FromString(payload).label["p"].float32_tensor.values for payload in records(body)]
+    assert np.isnan(values).all()

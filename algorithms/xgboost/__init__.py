@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from algorithms.contract import Algorithm, Arrays, Channel, Evaluation, Metric
+from algorithms.xgboost.answers import answers
 from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 
 if TYPE_CHECKING:
@@ -77,4 +78,13 @@ ALGORITHM = Algorithm(
     lasting="num_round",
     stateless=True,
     content_type="text/libsvm",
+    request_types=(
+        "text/csv",
+        "text/libsvm",
+        "application/x-recordio-protobuf",
+        "application/json",
+        "application/jsonlines",
+    ),
+    reply_types=("text/csv", "application/json", "application/jsonlines", "application/x-recordio-protobuf"),
+    answers=answers,
 )

@@ -81,7 +81,7 @@ class XGBoostModel:
     def feature_dim(self) -> int:
         return int(self.boosters[0].num_features())
 
-    @property
+    @cached_property
     def first(self) -> XGBoostModel:
         """The first booster alone."""
         return replace(self, boosters=self.boosters[:1])
@@ -99,6 +99,11 @@ class XGBoostModel:
     def kind(self) -> str:
         """gbtree, dart or gblinear"""
         return self._traits[0].kind
+
+    @cached_property
+    def trees(self) -> int:
+        """Of all boosters together, in the rounds that predict. Raises UserError when they have none."""
+        return int(self.leaves(nothing_known(self.feature_dim)).shape[1])
 
     @cached_property
     def _traits(self) -> tuple[Traits, ...]:
@@ -171,6 +176,11 @@ def traits(booster: Booster) -> Traits:
     return Traits(kind, objective, int(booster.num_features()), outputs)
 
 
+def nothing_known(features: int) -> Batch:
+    """One record whose features are all missing."""
+    return Batch(np.full((1, features), np.nan, np.float32))
+
+
 def known(batch: Batch) -> Any:
     """The records as a type that the library knows: of the two kinds of sparse matrices, the older one."""
     features = batch.features
@@ -226,12 +236,14 @@ def load(directory: Path) -> XGBoostModel:
 def opened(path: Path) -> Booster:
     """One that has made a prediction, so that it is configured, and any number of threads may ask it."""
     import xgboost
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    with refusing(path.name):
-        booster = xgboost.Booster({"nthread": 1})  # also because threads made here would be lost to workers that fork
+    # One thread, from the first moment on: workers that fork lose all others, and would wait for them forever.
+    with refusing(path.name), threadpool_limits(1, user_api="openmp"):
+        booster = xgboost.Booster({"nthread": 1})
         booster.load_model(bytearray(checked(path.read_bytes())))
         model = XGBoostModel((booster,))
-        model.predict(Batch(np.full((1, model.feature_dim), np.nan, np.float32)))
+        model.predict(nothing_known(model.feature_dim))
         return booster
 
 

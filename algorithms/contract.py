@@ -217,6 +217,7 @@ class Metric:
     mark        `loss` is better when smaller, `score` when larger, unless it is `falling`
     printed     regular expression of the name in log lines, where that is another
     every_pass  channels of which tuning jobs read each epoch's value rather than the last
+    line        regular expression of a log line in another form, the value as its one group and {channel} in it
     """
 
     name: str
@@ -226,6 +227,7 @@ class Metric:
     printed: str = ""
     every_pass: tuple[str, ...] = ()
     falling: bool = False
+    line: str = ""
 
     @property
     def smaller(self) -> bool:
@@ -234,6 +236,8 @@ class Metric:
 
     def regex(self, channel: str) -> str:
         """Finds the value in a log line, as its one group."""
+        if self.line:
+            return self.line.replace("{channel}", channel)
         when = r"epoch=\S+, " if channel in self.every_pass else ""
         return rf"#quality_metric: host=\S+, {when}{channel} {self.printed or self.name} <{self.mark}>=(\S+)"
 

@@ -12,6 +12,7 @@ from algorithms.spellings import as_string
 
 LARGEST_INTEGER = 2**31 - 1  # the platform's ranges must have both ends
 LARGEST_NUMBER = 1e300
+MOST_CHOICES = 30  # of a categorical one; with more, it is declared as free text
 
 
 def markdown(algorithm: Algorithm) -> str:
@@ -134,7 +135,7 @@ def _parameter(item: Declared) -> dict[str, Any]:
             kind = "Integer" if form.integer else "Continuous"
             ends = {"MinValue": json.dumps(low), "MaxValue": json.dumps(high)}
             return parameter | {"Type": kind, "Range": {f"{kind}ParameterRangeSpecification": ends}}
-        case (Choice(values),):
+        case (Choice(values),) if len(values) <= MOST_CHOICES:
             pass
         case (Flag(),):
             values = ("true", "false")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from algorithms.contract import Algorithm, Arrays, Channel, Evaluation, Metric
+from algorithms.contract import Algorithm, Arrays, Channel, Evaluation
 from algorithms.xgboost.answers import answers
 from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
+from algorithms.xgboost.metrics import METRICS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,13 +57,8 @@ ALGORITHM = Algorithm(
         Channel("train", "Records to learn, with their labels.", required=True),
         Channel("validation", "Records to judge each round by."),
     ),
-    content_types=("text/csv", "text/libsvm", "application/x-recordio-protobuf"),
-    metrics=(
-        Metric("rmse", "loss", "Square root of the mean squared error.", channels=("train", "validation")),
-        Metric("mlogloss", "loss", "Cross entropy.", channels=("train", "validation")),
-        Metric("logloss", "loss", "Cross entropy.", channels=("train", "validation")),
-        Metric("error", "loss", "Part of the records that get the wrong class.", channels=("train", "validation")),
-    ),
+    content_types=("text/csv", "text/libsvm", "application/x-parquet", "application/x-recordio-protobuf"),
+    metrics=METRICS,
     create=_create,
     restore=_restore,
     load=_load,

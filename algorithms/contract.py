@@ -202,6 +202,15 @@ class Guest(State, Protocol):
 
 
 @runtime_checkable
+class Agreeing(Protocol):
+    """A state that hosts in step learn in parts, each ahead of the others in some rows, though all have the whole."""
+
+    def agree(self) -> None:
+        """Have what the others have learned: all hosts call it before they save, and when a pass is over."""
+        ...
+
+
+@runtime_checkable
 class Publishing(Protocol):
     """A state that tells on the way how a pass goes, every `batch_metrics_publish_interval` batches."""
 

@@ -16,7 +16,7 @@ import numpy as np
 import algorithms
 from algorithms.artifacts.states import SavedState, artifact_name, write_state
 from algorithms.artifacts.whole import whole_artifact
-from algorithms.contract import Algorithm, Alone, GradientState, Guest, Model, Publishing, State
+from algorithms.contract import Agreeing, Algorithm, Alone, GradientState, Guest, Model, Publishing, State
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.numerics.device import CPU, best
 from entrypoint.ahead import batches_ahead
@@ -169,7 +169,12 @@ class Job:
                 if seen > learned:
                     yield batch
 
+        def agree() -> None:
+            if self.resuming.in_step and isinstance(state, Agreeing):
+                state.agree()
+
         def save(*, now: bool) -> None:
+            agree()
             self.checkpoints.save_when_due(
                 partial(self.resuming.saved, state, Position(epoch, seen, self.collective.hosts)), now=now
             )
@@ -198,6 +203,7 @@ class Job:
                     self.report.progress((epoch + min(1, channel.size_bytes / total_bytes)) / epochs)
         finally:
             ahead.close()
+        agree()
         if seen < learned and not self.stopping.is_set():
             raise UserError(
                 f"The checkpoint stands at record {learned} of the train channel, which now has only {seen}: "

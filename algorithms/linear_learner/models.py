@@ -12,10 +12,11 @@ from algorithms.contract import Arrays, Pool
 from algorithms.linear_learner.candidates import Candidate, rule, schedules
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.scale import Features, Scale, csr
+from algorithms.numerics.keys import different
 from algorithms.numerics.losses import weighed
 from algorithms.numerics.optimisers import Descent
-from algorithms.numerics.pooling import row_sums
 from algorithms.numerics.rows import touched
+from algorithms.numerics.shards import Asked
 from algorithms.numerics.threads import few_threads
 
 WEIGHTS, AVERAGE = 0, 1  # what a descent keeps of a row, in order
@@ -54,6 +55,7 @@ class Models:
         self.records = self.largest = 0
         self.drawn = True
         self._places = np.full(features, -1, np.int32) if scale.sparse else None
+        self._ahead = np.zeros(features, bool)  # rows that other hosts don't have yet as they are here
 
     def learn(
         self, x: Features, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool, pool: Pool
@@ -83,6 +85,16 @@ class Models:
         for part, values in ((self.weights, folded), (self.bias, moved[None])):
             if part is not None:
                 part.kept[:, :2] = np.tile(values.astype(np.float32), len(self.candidates))[:, None]
+
+    def agree(self, pool: Pool) -> None:
+        """Have the rows that other hosts have moved."""
+        if self._places is None or pool.hosts == 1:
+            return
+        rows, names = np.flatnonzero(self._ahead), ("kept", "counts", "last")
+        for told, _ in pool.gathered({"rows": rows, **{name: getattr(self.weights, name)[rows] for name in names}}, {}):
+            for name in names:
+                getattr(self.weights, name)[told["rows"]] = told[name]
+        self._ahead[:] = False
 
     def settle(self) -> None:
         """Bring all averages up to the last update."""
@@ -181,22 +193,32 @@ class Models:
     def _learn_sparse(
         self, x: Features, labels: NDArray[np.float32], weights: NDArray[Any] | None, judged: bool, pool: Pool
     ) -> tuple[Matrix, Matrix | None, Matrix]:
-        """As `_learn_dense`, of the features that occur and no others."""
+        """As `_learn_dense`, of the features that occur and no others.
+
+        Of several hosts, each moves the rows that are its own, and asks others for theirs.
+        """
         assert self._places is not None
         rows, places = touched(x.indices, self._places)
         near = csr((x.data, places, x.indptr), (x.shape[0], len(rows)))
-        margins = self._shaped(near @ self.weights.settled(rows), WEIGHTS)
-        averages = self._shaped(near @ self.weights.kept[rows, AVERAGE], AVERAGE) if judged else None
+        mine, asked = rows, None
+        if pool.hosts > 1:
+            asked = Asked(pool, rows, x.shape[1])
+            mine, among = different(asked.keys)
+            self._ahead[mine] = True
+        found = [self.weights.settled(mine), *([self.weights.kept[mine, AVERAGE]] if judged else [])]
+        if asked is not None:
+            found = np.split(asked.answered(np.hstack(found)[among]), len(found), axis=1)
+        margins = self._shaped(near @ found[WEIGHTS], WEIGHTS)
+        averages = self._shaped(near @ found[AVERAGE], AVERAGE) if judged else None
         losses, slopes, totals = self._slopes(margins, labels, weights)
         count, totals = pool.sums(np.array([len(labels)], np.float32), totals)
         if part := self._part(count):
             self._move_bias(totals, part)
-            own, gradient = rows, np.ascontiguousarray(near.T @ slopes)
-            rows, gradient = row_sums(pool, own, gradient)
-            if rows is not own:
-                self.weights.settled(rows)
+            gradient = np.ascontiguousarray(near.T @ slopes)
+            if asked is not None:
+                gradient = asked.sums(gradient, among, len(mine))
             gradient *= part
-            self.weights.step(gradient, rows)
+            self.weights.step(gradient, mine)
         return losses, averages, count
 
     def _shaped(self, products: Matrix, slot: int, less: Matrix | None = None) -> Matrix:

@@ -84,6 +84,11 @@ class LinearLearnerState:
         if self.pool.sums(np.array([self.preparation.over], np.float32))[0].any():
             self._begin()
 
+    def agree(self) -> None:
+        """Have what other hosts have learned."""
+        if self.models is not None:
+            self.models.agree(self.pool)
+
     def held_out(self) -> Evaluation:
         """An empty evaluation of what was learned so far. The pass is over then."""
         self._complete()
@@ -279,6 +284,7 @@ class LinearLearnerState:
         """The pass is over: learn what was kept, and bring averages up."""
         if self.models is None and (self.preparation.waiting or self.pool.hosts > 1):
             self._begin()
+        self.agree()
         if self.models is not None:
             self.models.settle()
 

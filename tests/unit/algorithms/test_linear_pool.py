@@ -129,6 +129,39 @@ def test_hosts_stay_the_same_whatever_each_of_them_has(sparse: bool) -> None:
     assert right[0] > right[1] - 0.02  # of 1,000 records, whose deviation is 0.01
 
 
+def test_hosts_that_agree_have_the_same_models_in_the_middle_of_a_pass() -> None:
+    """Each moves rows of its own; what they save then is the whole, and goes on to the bits that it would have had."""
+    data = records(1200, 6)
+
+    def updates(one: LinearLearnerState, rank: int, *starts: int) -> LinearLearnerState:
+        for start in starts:
+            some = slice(start + rank * 50, start + (rank + 1) * 50) if rank < 2 else slice(0)
+            one.update(batch(data, some, sparse=True))
+        return one
+
+    def in_step(seat: Seat, rank: int) -> tuple[LinearLearnerState, LinearLearnerState, tuple[Any, Any]]:
+        one = updates(state(seat, wd="0.01"), rank, *range(0, 600, 100))
+        assert one.models is not None
+        ahead = one.models.weights.kept.copy()
+        one.agree()
+        saved = one.snapshot()
+        assert (ahead != one.models.weights.kept).any(), "no row of another host was moved"
+        again = LinearLearnerState.restore(one.settings, *saved)
+        again.pool = seat
+        for each in (one, again):
+            updates(each, rank, *range(600, 1200, 100)).end_pass(None)
+        return one, again, saved
+
+    found = Hosts(3).run(in_step)
+    for name, array in found[0][2][0].items():
+        if name.startswith("models."):
+            assert all(np.array_equal(saved[0][name], array) for *_, saved in found)
+    for one, again, _ in found:
+        assert one.models is not None and again.models is not None and found[0][0].models is not None
+        assert np.array_equal(one.models.weights.kept, again.models.weights.kept)
+        assert np.array_equal(one.models.weights.kept, found[0][0].models.weights.kept)
+
+
 def test_hosts_that_end_in_the_middle_of_a_pass_are_judged_together() -> None:
     data = records(400, 4)
 

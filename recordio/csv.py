@@ -1,5 +1,6 @@
-"""CSV of numbers to batches: comma, no header, labels first.
+"""CSV of numbers to batches: no header, labels first.
 
+Cells are parted by commas, or by another character of DELIMITED if the first line has no comma and is numbers so.
 Records and columns are counted from 0, blank lines not at all.
 """
 
@@ -18,24 +19,54 @@ from recordio.rows import labels_of
 from recordio.streams import Text, lines
 
 
-def blocks(stream: Iterator[bytes], *, label_size: int, dtype: DTypeLike, limits: Limits) -> Iterator[Batch]:
-    """Batches of the lines that each piece of the stream completes. An empty cell is nan."""
+def blocks(
+    stream: Iterator[bytes], *, label_size: int, dtype: DTypeLike, limits: Limits, weighted: bool = False
+) -> Iterator[Batch]:
+    """Batches of the lines that each piece of the stream completes. An empty cell is nan.
+
+    weighted   whether the column after the labels is the records' weight
+    """
     first = columns = 0
+    leading = label_size + weighted
+    commas: bytes | None = None  # what makes it plain CSV, where it is parted by others
     for text in lines(stream, limits.line_bytes, ends=b"\n\r"):
         start = 0
         if not columns:
+            commas = _translation(text, csv_cells.layout(text)[0])
+        if commas is not None:
+            text = text.translate(commas)  # noqa: PLW2901
+        if not columns:
             start, columns = csv_cells.layout(text)
-            if columns > limits.dense_width + label_size:
+            if columns > limits.dense_width + leading:
                 raise DataError(f"record 0: got {columns} columns, the limit is {limits.dense_width}")
-            if 0 < columns <= label_size:
-                raise DataError(f"record 0: got {columns} columns, expected features after {label_size} label columns")
+            if 0 < columns <= leading:
+                raise DataError(
+                    f"record 0: got {columns} columns, expected features after {_named(label_size, weighted)}"
+                )
         while start < len(text) and columns:
             table, start, stopped = csv_cells.read(text, start, columns, dtype)
             if len(table):
-                yield Batch(table[:, label_size:], labels_of(table[:, :label_size]))
+                weights = table[:, label_size] if weighted else None
+                yield Batch(table[:, leading:], labels_of(table[:, :label_size]), weights)
             first += len(table)
             if stopped >= 0:
-                raise _fault(text, start, first, stopped, columns, label_size)
+                fault = _fault(text, start, first, stopped, columns, leading)
+                raise fault if commas is None else DataError(str(fault).replace(r"\x00", ","))
+
+
+def _named(label_size: int, weighted: bool) -> str:
+    return f"{label_size} label columns{' and one of weights' * weighted}"
+
+
+def _translation(text: Text, start: int) -> bytes | None:
+    """A table of bytes that makes commas of what parts the numbers of the first line, and NUL of commas; or None."""
+    end = LINE_END.search(text, start).start()  # type: ignore[union-attr]
+    if text.find(b",", start, end) >= 0:
+        return None
+    for delimiter, line in DELIMITED.items():
+        if line.fullmatch(text, start, end):
+            return bytes.maketrans(delimiter + b",", b",\0")
+    return None
 
 
 LINE_END = re.compile(rb"[\r\n]|\Z")
@@ -45,6 +76,11 @@ NUMBER = re.compile(
     rb"[ \t]*+((?:[+-]?(?:(?:\d++(?:\.\d*+)?+|\.\d++)(?:e[+-]?\d++)?+|inf(?:inity)?+|nan))?+)[ \t]*+",
     re.IGNORECASE,
 )
+CELLS = rb"[ ]*+(?:%b)?+[ ]*+(?:[%b][ ]*+(?:%b)?+[ ]*+)++"
+SIMPLE = rb"[+-]?(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?\d++)?+"
+DELIMITED = {mark: re.compile(CELLS % (SIMPLE, mark, SIMPLE)) for mark in (b";", b"\t", b"|")} | {
+    b" ": re.compile(rb"%b(?: %b)++" % (SIMPLE, SIMPLE))
+}
 
 
 def _fault(text: Text, start: int, record: int, stopped: int, columns: int, label_size: int) -> DataError:

@@ -59,6 +59,7 @@ def blocks(
     dtype: DTypeLike = np.float32,
     name: str = "",
     limits: Limits = LIMITS,
+    weighted: bool = False,
 ) -> Iterator[Batch]:
     """Decoded pieces of any number of records, each as soon as its bytes are there, dense or sparse as they came.
 
@@ -69,6 +70,7 @@ def blocks(
     width        features of each record, when the caller knows: others are refused, and sparse ones may lack a shape
     dtype        of features and labels, float32 or float64
     name         of the source, such as a file's, for error texts
+    weighted     whether the column of CSV that follows the labels is the records' weight
     Raises DataError when the bytes are not what the content type promises, or the width changes; nan is the caller's.
     """
     content_type = ContentType.parse(content_type)
@@ -84,7 +86,7 @@ def blocks(
         from recordio import csv
 
         text = as_utf8(pieces(source), content_type.encoding)
-        decoded = csv.blocks(text, label_size=label_size, dtype=dtype, limits=limits)
+        decoded = csv.blocks(text, label_size=label_size, dtype=dtype, limits=limits, weighted=weighted)
     elif content_type.type in (JSON, JSON_LINES):
         from recordio import json_records
 

@@ -86,9 +86,11 @@ def csv_rows(lines: list[str], number: Number, label_size: int, dense_width: int
     """The numbers of each line, labels among them."""
     rows: list[list[float]] = []
     columns = 0
+    marks = _commas(next(filter(None, lines), ""))
     for line in lines:
         if not line:
             continue
+        line = line.translate(marks)  # noqa: PLW2901
         try:
             # Blanks may stand around quotes and inside them.
             cells = next(csv.reader([re.sub(r'"[ \t]+(?=,|$)', '"', line)], strict=True))
@@ -99,6 +101,20 @@ def csv_rows(lines: list[str], number: Number, label_size: int, dense_width: int
         if len(cells) != columns or not label_size < columns <= dense_width + label_size:
             raise Refused(f"{len(cells)} columns, the first line has {columns}")
     return rows
+
+
+def _commas(line: str) -> dict[int, str]:
+    """What to put for the characters that part the numbers of the first line, and for commas, where it has none."""
+    for mark in ";\t| " if "," not in line else "":
+        cells = line.split(mark)
+        if mark != " ":
+            cells = [cell.strip(" ") for cell in cells]
+        plain = [re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", cell) for cell in cells]
+        if len(cells) > 1 and all(
+            found or (mark != " " and not cell) for found, cell in zip(plain, cells, strict=True)
+        ):
+            return {ord(mark): ",", ord(","): "\0"}
+    return {}
 
 
 def libsvm_records(

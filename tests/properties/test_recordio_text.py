@@ -85,15 +85,30 @@ def shaped(line: st.SearchStrategy[bytes], *ends: bytes) -> st.SearchStrategy[by
 NUMBERS = (b"1", b"-2.5", b"+7", b"1e3", b".5", b"4.", b"12345678.25", b"0.000012207031250", b"nan", b"-inf", b"1e999")
 CSV_TEXTS = st.one_of(
     texts(*NUMBERS, *[b","] * 8, *[b"\n"] * 4, b"\r\n", b"\r", b'"', b'"', b" ", b"\t", b"e", b"+", b"\x00"),
-    shaped(st.lists(st.sampled_from(NUMBERS), min_size=3, max_size=3).map(b",".join), b"\n", b"\r\n", b"\r", b"\n\n"),
+    *[
+        shaped(
+            st.lists(st.sampled_from(NUMBERS), min_size=3, max_size=3).map(mark.join), b"\n", b"\r\n", b"\r", b"\n\n"
+        )
+        for mark in (b",", b",", b";", b"\t", b"|", b" ", b" ; ")
+    ],
 )
 CELL = re.compile(rb'(?:[ \t]*(%b)?[ \t]*|"[ \t]*(%b)?[ \t]*"[ \t]*)' % (NUMBER, NUMBER))
+
+
+def with_commas(lines: list[bytes]) -> list[bytes]:
+    """Lines that are parted by another character, as those that are parted by commas; a comma in them is no number."""
+    plain = rb"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?"
+    for mark in (b";", b"\t", b"|", b" ") if lines and b"," not in lines[0] else ():
+        cell = plain if mark == b" " else b" *(%b)? *" % plain
+        if re.fullmatch(b"%b([%b]%b)+" % (cell, mark, cell), lines[0]):
+            return [line.replace(b",", b"x").replace(mark, b",") for line in lines]
+    return lines
 
 
 def csv_slowly(data: bytes) -> Rows:
     rows: list[Row] = []
     columns = None
-    for line in filter(None, re.split(rb"[\r\n]", data)):
+    for line in with_commas(list(filter(None, re.split(rb"[\r\n]", data)))):
         cells = [CELL.fullmatch(cell) for cell in line.split(b",")]
         columns = len(cells) if columns is None else columns
         if None in cells or len(cells) != columns:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from recordio import DataError, Limits, UserError, batches, decode
+from recordio import DataError, Limits, UserError, batches, blocks, decode
 
 NAN = np.nan
 
@@ -73,7 +73,11 @@ def test_labels_come_first(label_size: int, labels: object) -> None:
         (b'"1,"\n', "record 0, column 0: got '1,', expected a number; is this a header? CSV must not have one"),
         (b'" ,1"\n', "record 0, column 0: got ' ,1', expected a number; is this a header? CSV must not have one"),
         (b'1,2\n"3\n4",5\n', "record 1: got 1 features, expected 2"),
-        (b"1;2\n", "record 0, column 0: got '1;2', expected a number; is this a header? CSV must not have one"),
+        (b"1;x\n", "record 0, column 0: got '1;x', expected a number; is this a header? CSV must not have one"),
+        (b"1;2\n3;4,5\n", "record 1, column 1: got '4,5', expected a number"),
+        (b"1 2\n3  4\n", "record 1: got 3 features, expected 2"),
+        (b"1;2\n3;4;5\n", "record 1: got 3 features, expected 2"),
+        (b"1;2\n3\x00;4\n", "record 1, column 0: got '3,', expected a number"),
         (b"1,1_0\n", "record 0, column 1: got '1_0', expected a number"),
         (b"1,0x10\n", "record 0, column 1: got '0x10', expected a number"),
         (b"1,\xff\n", "record 0, column 1: got '\ufffd', expected a number"),
@@ -99,6 +103,39 @@ def test_fault_says_where_and_what(body: bytes, text: str) -> None:
     with pytest.raises(DataError) as error:
         decode(body, "text/csv")
     assert str(error.value) == text
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"1;-2.5e1; 3\n4;;6\n", [[1, -25, 3], [4, np.nan, 6]]),
+        (b"1\t2\t\r\n4\t 5 \t6", [[1, 2, np.nan], [4, 5, 6]]),
+        (b"1|2|3\n\n4|nan|inf\n", [[1, 2, 3], [4, np.nan, np.inf]]),
+        (b"1 2 3\n4 5 \n", [[1, 2, 3], [4, 5, np.nan]]),
+        (b" 7 \n8\t\n", [[7], [8]]),
+    ],
+)
+def test_cells_parted_by_another_character(body: bytes, expected: list[list[float]]) -> None:
+    for size in (1, 2, 100):
+        (batch,) = batches(Parts(body, size), "text/csv", 100)
+        assert_array_equal(batch.features, expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("label_size", [0, 1, 2])
+def test_a_column_of_weights_follows_the_labels(label_size: int) -> None:
+    body = b"1,2,3,4\n5,6,7,8\n"
+    table = np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
+    (batch,) = blocks(body, "text/csv", label_size=label_size, weighted=True)
+    assert_array_equal(batch.weights, table[:, label_size])  # type: ignore[arg-type]
+    assert_array_equal(batch.features, table[:, label_size + 1 :])  # type: ignore[arg-type]
+    assert batch.groups is None and (batch.labels is None) == (label_size == 0)
+
+
+def test_only_labels_and_weights() -> None:
+    with pytest.raises(
+        DataError, match=r"^record 0: got 2 columns, expected features after 1 label columns and one of"
+    ):
+        list(blocks(b"1,2\n", "text/csv", label_size=1, weighted=True))
 
 
 def test_only_labels() -> None:

@@ -267,6 +267,8 @@ class Algorithm:
     label_size      leading CSV columns that are labels when the content type does not say
     sparse          whether states and models take sparse batches; otherwise they are made dense
     missing         whether records may hold nan
+    labelled        whether training needs labels: of CSV, `label_size` columns and no other number
+    weighted        whether CSV has a column of weights after the labels, by the hyperparameters
     create          an empty state
     restore         a state from its snapshot; hyperparameters may differ where they are declared `refinable`
     load            a model from the folder of an artifact, also one made elsewhere; Raises UserError
@@ -303,6 +305,8 @@ class Algorithm:
     label_size: int = 0
     sparse: bool = False
     missing: bool = False
+    labelled: bool = False
+    weighted: Callable[[Any], bool] | None = None
     envelope: str = "predictions"
     request_types: tuple[str, ...] = (
         "application/json",

@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,10 +21,11 @@ import numpy as np
 from algorithms.contract import Algorithm
 from entrypoint.environment import ChannelConfig
 from recordio.batch import Batch
-from recordio.content_types import CSV, ContentType
+from recordio.content_types import CSV, LIBSVM, PARQUET, ContentType
 from recordio.decoding import blocks
 from recordio.errors import DataError, PlatformError, UserError
 from recordio.framing import records
+from recordio.limits import WIDEST
 from recordio.rebatching import rebatch
 from recordio.streams import Readable, unbuffered
 
@@ -41,7 +42,8 @@ log = logging.getLogger(__name__)
 class DataChannel:
     """One configured channel; `batches` reads it once, the next call reads the next pass.
 
-    width       features that each record must have, or None
+    width       features that each record must have, or None; libsvm then is as wide as its largest index so far
+    weighted    whether CSV has a column of weights
     size_bytes  read in the latest pass
     """
 
@@ -51,6 +53,7 @@ class DataChannel:
     algorithm: Algorithm
     width: int | None
     stopping: threading.Event
+    weighted: bool = False
     passes: int = field(default=0, init=False)
     size_bytes: int = field(default=0, init=False)
 
@@ -83,7 +86,7 @@ class DataChannel:
         number, self.passes = self.passes, self.passes + 1
         try:
             seen = 0
-            for batch in rebatch(self._blocks(number, size), size):
+            for batch in self._as_wide_as_told(rebatch(self._blocks(number, size), size)):
                 yield self._checked(batch, seen)
                 seen += len(batch)
         except DataError as error:
@@ -107,8 +110,8 @@ class DataChannel:
         try:
             with _opened(path) as file:
                 source = _Counted(file, self)
-                if self.pipe and self.config.wrapped and self.content_type.type != DEFAULT_CONTENT_TYPE:
-                    for number, payload in enumerate(records(source)):
+                if self.pipe and (objects := self._objects(source)) is not None:
+                    for number, payload in enumerate(objects):
                         yield from self._stream(BytesIO(payload), f"object {number}", size)
                 else:
                     yield from self._stream(source, name, size)
@@ -118,8 +121,40 @@ class DataChannel:
             where = name or path.name
             raise PlatformError(f"Data channel '{self.name}': {where} can't be read: {error.strerror}") from error
 
+    def _objects(self, source: Readable) -> Iterator[bytes] | None:
+        """The objects of a pipe, where they can't be read as one stream."""
+        if self.config.wrapped and self.content_type.type != DEFAULT_CONTENT_TYPE:
+            return records(source)
+        if self.content_type.type == PARQUET:
+            from recordio.parquet import files
+
+            return files(source)
+        return None
+
     def _stream(self, stream: Readable, name: str, size: int | None) -> Iterator[Batch]:
-        return blocks(stream, self.content_type, rows=size, label_size=self.algorithm.label_size, name=name)
+        return blocks(
+            stream,
+            self.content_type,
+            rows=size,
+            label_size=self.algorithm.label_size,
+            width=None if self.content_type.type != LIBSVM else WIDEST if self.width is None else self.width,
+            name=name,
+            weighted=self.weighted,
+        )
+
+    def _as_wide_as_told(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches; libsvm says how wide it is by its indices alone."""
+        widest = 1
+        for batch in batches:
+            if self.content_type.type != LIBSVM or self.width is not None:
+                yield batch
+                continue
+            from scipy.sparse import csr_array
+
+            features: Any = batch.features
+            widest = max(widest, int(features.indices.max(initial=0)) + 1)
+            arrays = features.data, features.indices, features.indptr
+            yield replace(batch, features=csr_array(arrays, shape=(len(batch), widest)))
 
     def _appears(self, path: Path) -> bool:
         """Wait for a pipe: the next one is made some time after the one before was closed. False after a stop."""
@@ -157,7 +192,7 @@ class DataChannel:
         else:
             values = features.data
             if not self.algorithm.sparse:
-                batch = Batch(features.toarray(), batch.labels)
+                batch = replace(batch, features=features.toarray())
         # A sum is finite only if all its terms are; it overflows so rarely that the exact check may be slow.
         with np.errstate(over="ignore", invalid="ignore"):
             doubtful = not np.isfinite(values.sum())
@@ -171,7 +206,27 @@ class DataChannel:
                 f"Unable to read data channel '{self.name}'. Found infinite floating point values. Please remove any "
                 f"infinite floating point values in the input data. {_first(features, np.isinf, seen)}"
             )
+        if self.algorithm.labelled:
+            self._check_labels(batch, seen)
         return batch
+
+    def _check_labels(self, batch: Batch, seen: int) -> None:
+        missing = (
+            0 if batch.labels is None else int(np.isnan(batch.labels.reshape(len(batch), -1)).any(axis=1).argmax())
+        )
+        if batch.labels is None or np.isnan(batch.labels[missing]).any():
+            raise UserError(
+                f"Unable to read data channel '{self.name}'. Got input data without labels. Each record needs a label; "
+                f"the first one without is record {seen + missing}.{self._label_hint()}"
+            )
+        if batch.weights is None:
+            return
+        wrong = ~(np.isfinite(batch.weights) & (batch.weights >= 0))
+        if wrong.any():
+            raise UserError(
+                f"Unable to read data channel '{self.name}'. Got weight {batch.weights[wrong][0]:g} of record "
+                f"{seen + int(wrong.argmax())}, expected a finite number of at least 0."
+            )
 
 
 def _first(features: Any, wrong: Callable[[Any], Any], seen: int) -> str:
@@ -202,6 +257,16 @@ class _Counted:
         self._channel.size_bytes += count
         return count
 
+    def seekable(self) -> bool:
+        """Whether it can be read here and there; what is unpacked can't, as that would begin anew each time."""
+        return isinstance(self._file, FileIO) and self._file.seekable()
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
 
 def configured_channels(
     algorithm: Algorithm,
@@ -209,6 +274,7 @@ def configured_channels(
     data: Path,
     width: int | None,
     stopping: threading.Event,
+    weighted: bool = False,
 ) -> dict[str, DataChannel]:
     """The algorithm's data channels among those configured.
 
@@ -228,7 +294,7 @@ def configured_channels(
         if name in configs:
             config = configs[name]
             content_type = _supported(config, algorithm)
-            channels[declared.name] = DataChannel(config, data, content_type, algorithm, width, stopping)
+            channels[declared.name] = DataChannel(config, data, content_type, algorithm, width, stopping, weighted)
             if config.mode != "Pipe" and not (data / name).exists():
                 raise PlatformError(f"Data channel '{name}': {data / name} does not exist")
         elif declared.required:
@@ -267,6 +333,12 @@ def _supported(config: ChannelConfig, algorithm: Algorithm) -> ContentType:
             f"provided: got content type '{content_type}', expected one of {', '.join(algorithm.content_types)}"
         )
     if content_type.label_size is not None:  # raises for what is no count, before any record is read
+        if algorithm.labelled and content_type.label_size != algorithm.label_size:
+            kind = content_type.type.partition("/")[2].removeprefix("x-")
+            raise UserError(
+                f"{content_type} is not an accepted {kind} ContentType. Optional parameter label_size must be equal to "
+                f"{algorithm.label_size}: {algorithm.title} learns records that have labels"
+            )
         log.info("Channel %s: the first %d columns are labels.", config.name, content_type.label_size)
     return content_type
 

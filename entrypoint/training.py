@@ -101,8 +101,9 @@ class Job:
         self.hyperparameters = self._hyperparameters()
         require_collective(cluster)
         width = self._stated_width()
+        weighted = self.algorithm.weighted is not None and self.algorithm.weighted(self.hyperparameters)
         self.channels = configured_channels(
-            self.algorithm, self.environment.channels(), self.environment.data, width, self.stopping
+            self.algorithm, self.environment.channels(), self.environment.data, width, self.stopping, weighted
         )
         for name, channel in self.channels.items():
             log.info("Reading channel %s as %s, %s mode.", name, channel.content_type, channel.config.mode)

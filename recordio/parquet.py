@@ -16,15 +16,16 @@ from pyarrow import compute, parquet, types
 from recordio.batch import Batch
 from recordio.errors import DataError
 from recordio.files import held, opened, seekable
-from recordio.limits import Limits
+from recordio.limits import LIMITS, Limits
 from recordio.pages import Chunk, cost, groups
 from recordio.rows import labels_of
-from recordio.streams import Source
+from recordio.streams import Readable, Source, pieces
 
 BATCH_BYTES = 2**22  # of numbers in one batch, unless one record has more
 BUFFER_BYTES = 2**24  # read ahead of all columns together
 LEAST_BUFFER_BYTES = 2**12  # of one column
 LIST_VALUE_BYTES = 8  # of a number in a list, with what says where lists begin
+MAGIC = b"PAR1"
 PANDAS_INDEX = "__index_level_"  # begins the names of columns that hold row labels of pandas, not data
 
 
@@ -45,6 +46,30 @@ def blocks(source: Source, *, label_size: int, dtype: DTypeLike, limits: Limits)
             raise _unreadable(error) from None
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise _unreadable(error) from None
+
+
+def files(stream: Readable, limit: int = LIMITS.record_bytes) -> Iterator[bytes]:
+    """The files that follow one another in a stream, as a pipe brings them. Raises DataError for one beyond the limit.
+
+    A file begins and ends with PAR1, before which stands the length of its metadata: that tells an end from bytes that
+    look like one.
+    """
+    body = bytearray()
+    at = 0
+    for piece in pieces(stream):
+        body += piece
+        while (end := body.find(MAGIC + MAGIC, at) + len(MAGIC)) >= len(MAGIC):
+            at = end
+            length = int.from_bytes(body[end - 2 * len(MAGIC) : end - len(MAGIC)], "little")
+            if 0 < length <= end - 3 * len(MAGIC):
+                yield bytes(body[:end])
+                del body[:end]
+                at = 0
+        at = max(at, len(body) - 2 * len(MAGIC) + 1)
+        if len(body) > limit:
+            raise DataError(f"got a stream of more than {limit} bytes of Parquet, which must seek; read it from a file")
+    if body:
+        yield bytes(body)
 
 
 def _unreadable(error: Exception) -> DataError:

@@ -69,6 +69,8 @@ ALGORITHM = Algorithm(
     label_size=1,
     sparse=True,
     missing=True,
+    labelled=True,
+    weighted=lambda settings: settings.csv_weights == 1,
     gpu=True,
     pooled=True,
     lasting="num_round",

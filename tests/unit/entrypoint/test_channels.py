@@ -34,9 +34,11 @@ NO_NUMBERS = "Unable to read data channel 'train'. "
 
 
 def channel(base: Base, content_type: str = CSV, width: int | None = 2, **changed: Any) -> DataChannel:
-    algorithm = replace(ALGORITHM, **{name: changed.pop(name) for name in ("sparse", "missing") if name in changed})
+    own = ("sparse", "missing", "labelled", "label_size")
+    algorithm = replace(ALGORITHM, **{name: changed.pop(name) for name in own if name in changed})
+    weighted = changed.pop("weighted", False)
     config = ChannelConfig("train", content_type=content_type, **changed)
-    return DataChannel(config, base.data, ContentType.parse(content_type), algorithm, width, base.stopping)
+    return DataChannel(config, base.data, ContentType.parse(content_type), algorithm, width, base.stopping, weighted)
 
 
 def rows(found: DataChannel, size: int = 100) -> list[list[float]]:
@@ -374,6 +376,118 @@ def test_content_types_are_checked_before_data(base: Base, content_type: str, te
     (base.data / "train").mkdir(parents=True)
     found = error_of(lambda: configured(base, train=ChannelConfig("train", content_type=content_type)))
     assert text in found and (found.startswith("Unable to read data channel 'train'.") or "label_size" in found)
+
+
+LABELLED: dict[str, Any] = {"width": None, "labelled": True, "label_size": 1, "sparse": True, "missing": True}
+
+
+@pytest.mark.parametrize("mode", ["File", "Pipe"])
+def test_libsvm_is_as_wide_as_its_largest_index_so_far(base: Base, mode: str) -> None:
+    some = b"1:0.5 qid:1 0:1\n", b"0:1 qid:1\n", b"1:2 qid:2 4:2 2:3\n", b"1:1 qid:2 1:1\n"
+    if mode == "Pipe":
+        pipe(base, b"".join(some))
+    for number, line in enumerate(some):
+        base.file(f"train/part-{number}", line)
+    found = list(channel(base, "text/libsvm", mode=mode, **LABELLED).batches(1))
+    assert [batch.width for batch in found] == [1, 1, 5, 5]
+    assert [batch.features.toarray().tolist()[0] for batch in found] == [  # type: ignore[union-attr]
+        [1],
+        [0],
+        [0, 0, 3, 0, 2],
+        [0, 1, 0, 0, 0],
+    ]
+    assert [batch.weights.item() for batch in found] == [0.5, 1, 2, 1]  # type: ignore[union-attr]
+    assert [batch.groups.item() for batch in found] == [1, 1, 2, 2]  # type: ignore[union-attr]
+    (whole,) = channel(base, "text/libsvm", **LABELLED).batches(100)
+    assert whole.width == 5
+    with pytest.raises(UserError) as caught:
+        list(channel(base, "text/libsvm", **{**LABELLED, "width": 4}).batches(1))
+    assert str(caught.value.__cause__) == "part-2, record 0: got '4:2', expected an index of 0 to 3"
+
+
+def test_dense_batches_keep_what_stands_beside(base: Base) -> None:
+    base.file("train/a", b"1:0.5 qid:7 1:1\n")
+    (batch,) = channel(base, "text/libsvm", **{**LABELLED, "sparse": False}).batches(10)
+    assert (dense(batch).tolist(), batch.labels, batch.weights, batch.groups) == ([[0, 1]], [1], [0.5], [7])
+
+
+def test_csv_with_weights(base: Base) -> None:
+    base.file("train/a", b"1,0.5,7,8\n2,0.25,9,\n")
+    (batch,) = channel(base, "text/csv", weighted=True, **LABELLED).batches(10)
+    assert batch.labels.tolist() == [1, 2] and batch.weights.tolist() == [0.5, 0.25]  # type: ignore[union-attr]
+    assert repr(dense(batch).tolist()) == "[[7.0, 8.0], [9.0, nan]]"
+
+
+@pytest.mark.parametrize("weight", [b"-1", b"nan", b"", b"inf"])
+def test_weights_that_are_none(base: Base, weight: bytes) -> None:
+    base.file("train/a", b"1,0,7,8\n2," + weight + b",9,1\n")
+    found = error_of(lambda: list(channel(base, "text/csv", weighted=True, **LABELLED).batches(1)))
+    value = weight.decode() or "nan"
+    assert f"Got weight {value} of record 1, expected a finite number of at least 0." in found
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [("text/csv", b"1,7,8\n,9,1\n"), (RECORDIO, record_bytes(np.ones((2, 2)))), ("text/libsvm", b"1 0:1\nnan 0:1\n")],
+)
+def test_labels_that_are_missing(base: Base, content_type: str, body: bytes) -> None:
+    base.file("train/a", body)
+    found = error_of(lambda: list(channel(base, content_type, **LABELLED).batches(1)))
+    record = 0 if content_type == RECORDIO else 1
+    assert (
+        f"Got input data without labels. Each record needs a label; the first one without is record {record}." in found
+    )
+    assert ("The first 1 columns were read as labels" in found) == (content_type == "text/csv")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/csv;label_size=2", "csv; label_size=0", "application/x-parquet;label_size=2"]
+)
+def test_as_many_labels_as_are_learned(base: Base, content_type: str) -> None:
+    (base.data / "train").mkdir(parents=True)
+    types = ("text/csv", "application/x-parquet")
+    algorithm = replace(ALGORITHM, labelled=True, label_size=1, content_types=types)
+
+    def opened(content_type: str) -> dict[str, DataChannel]:
+        config = ChannelConfig("train", content_type=content_type)
+        return configured_channels(algorithm, {"train": config}, base.data, None, base.stopping)
+
+    kind = "parquet" if "parquet" in content_type else "csv"
+    text = f" is not an accepted {kind} ContentType. Optional parameter label_size must be equal to 1: "
+    assert text in error_of(lambda: opened(content_type))
+    assert opened("text/csv; label_size=1; charset=utf-8")["train"].content_type.label_size == 1
+
+
+def parquet_bytes(table: NDArray[Any]) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    file = io.BytesIO()
+    parquet.write_table(pa.table({f"c{place}": column for place, column in enumerate(table.T)}), file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["File", "Pipe"])
+def test_parquet_in_both_modes(base: Base, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From files here and there, and from a pipe one file after another."""
+    tables = [np.arange(12.0).reshape(4, 3) + 100 * number for number in range(3)]
+    some = [parquet_bytes(table) for table in tables]
+    if mode == "Pipe":
+        pipe(base, b"".join(some))
+    else:
+        monkeypatch.setattr("recordio.parquet.held", lambda *_: pytest.fail("held in memory"))
+        for number, body in enumerate(some):
+            base.file(f"train/part-{number}", body)
+    found = list(channel(base, "application/x-parquet", mode=mode, **LABELLED).batches(5))
+    table = np.concatenate(tables)
+    assert [len(batch) for batch in found] == [5, 5, 2]
+    assert np.concatenate([batch.labels for batch in found]).tolist() == table[:, 0].tolist()  # type: ignore[misc]
+    assert np.concatenate([dense(batch) for batch in found]).tolist() == table[:, 1:].tolist()
+
+
+def test_packed_parquet_is_held_in_memory(base: Base) -> None:
+    base.file("train/a.gz", gzip.compress(parquet_bytes(np.arange(6.0).reshape(2, 3))))
+    assert rows(channel(base, "application/x-parquet", **LABELLED)) == [[1, 2], [4, 5]]
 
 
 def test_batches_are_the_callers_own(base: Base) -> None:

@@ -13,6 +13,7 @@ from numpy.testing import assert_array_equal
 from pyarrow import parquet
 
 from recordio import DataError, Limits, batches, blocks, pages
+from recordio.parquet import files as parquet_files
 
 PARQUET = "application/x-parquet"
 RNG = np.random.default_rng(0)
@@ -277,3 +278,26 @@ def test_costs_of_a_column() -> None:
     assert (a.values, b.values) == (5000, 5000)
     assert 3 * 80 <= a.size < 8000
     assert b.size > 2 * 4096
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 100, 10**6])
+def test_files_one_after_another_in_a_stream(most: int) -> None:
+    """Bytes that look like an end within a file are none: they are not preceded by a fitting length."""
+    some = [
+        written({"a": [1.0, 2]}),
+        written({"a": np.frombuffer(b"xPAR1PAR1PAR1PAR" * 4, np.float64)}, compression=None),
+    ]
+    assert b"PAR1PAR1" in some[1][:-8]
+    some = [*some, some[0], some[1]]
+    assert list(parquet_files(Stream(b"".join(some), most))) == some
+    assert list(parquet_files(Stream(b"", most))) == []
+    assert list(parquet_files(Stream(b"junk", most))) == [b"junk"]
+
+
+def test_a_file_of_a_stream_beyond_the_limit() -> None:
+    body = written({"a": [1.0]})
+    assert len(list(parquet_files(Stream(body * 10), len(body) + 1000))) == 10
+    with pytest.raises(
+        DataError, match=r"^got a stream of more than 20 bytes of Parquet, which must seek; read it from"
+    ):
+        list(parquet_files(Stream(body), 20))

@@ -66,7 +66,8 @@ def _document(given: Mapping[str, Any]) -> dict[str, Any]:
     features = int(parameters["num_feature"])
     outputs = max(int(parameters["num_class"]), int(parameters["num_target"]))
     checked_learner = {
-        "attributes": texts(learner["attributes"], "attributes"),
+        # empty ones the library takes, and can't give back
+        "attributes": {name: text for name, text in texts(learner["attributes"], "attributes").items() if text},
         "feature_names": text_list(learner.get("feature_names", []), "feature_names", features),
         "feature_types": text_list(learner.get("feature_types", []), "feature_types", features),
         "gradient_booster": _booster(mapping(learner["gradient_booster"], "gradient_booster"), features, outputs),

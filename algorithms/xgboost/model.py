@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,6 +51,8 @@ class Member:
         """
         if self.kind != "gbtree":
             return self.told(batch, output_margin=margin)
+        if not len(batch):  # of which the library doesn't say how many outputs they would have
+            return self.predicted(nothing_known(batch.width), margin=margin)[:0]
         with refusing(f"A booster of kind {self.kind} can't predict"):
             found = self.booster.inplace_predict(
                 known(batch),
@@ -63,6 +66,8 @@ class Member:
         """What `Booster.predict` gives for a matrix. Raises UserError when the kind of booster doesn't have it."""
         import xgboost
 
+        if not len(batch):
+            return self.told(nothing_known(batch.width), **what)[:0]
         with refusing(f"A booster of kind {self.kind} can't tell this"):
             matrix = xgboost.DMatrix(known(batch), nthread=1)
             found = self.booster.predict(matrix, iteration_range=self.rounds, validate_features=False, **what)
@@ -146,8 +151,9 @@ class XGBoostModel:
 
     def leaves(self, batch: Batch) -> NDArray[np.int32]:
         """The leaf in which a record ends, for each tree of each booster   (records, trees)"""
-        found = [member.told(batch, pred_leaf=True).reshape(len(batch), -1) for member in self.members]
-        return np.concatenate(found, axis=1).astype(np.int32)
+        found = [member.told(batch, pred_leaf=True) for member in self.members]
+        tables = [one.reshape(len(one), math.prod(one.shape[1:])) for one in found]
+        return np.concatenate(tables, axis=1).astype(np.int32)
 
     def save(self, directory: Path, host: str) -> None:  # noqa: ARG002 - the public names are without it
         """xgboost-model, or xgboost-model-0 and so on, in UBJSON."""

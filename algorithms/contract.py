@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from algorithms.answers import Answers
 from algorithms.hyperparameters import Hyperparameters
+from algorithms.importances import Importances
 from recordio.batch import Batch
 
 Arrays = dict[str, NDArray[Any]]
@@ -284,6 +285,7 @@ class Algorithm:
     content_type    of channels and requests that name none
     curve           a refinable hyperparameter and the training metric to draw against it
     recommend       scores (users, features) of a model for users that get one feature more, of value 1
+    importances     how much each feature matters to a model
     answers         what a server with these variables replies; Raises UserError for variables that ask for what isn't
     """
 
@@ -328,6 +330,7 @@ class Algorithm:
     lasting: str = "epochs"
     stateless: bool = False
     content_type: str = "application/x-recordio-protobuf"
+    importances: Callable[[Any], Importances] | None = None
     answers: Callable[[Mapping[str, str]], Answers] = lambda _: Answers()
 
     def metric(self, printed: str) -> Metric | None:

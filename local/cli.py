@@ -47,7 +47,8 @@ ELBOW_EXAMPLES = """examples:
 REPORT_EXAMPLES = """examples:
   onepass report model/model.tar.gz
   onepass report model/model.tar.gz --output report.html
-  onepass report model/model.tar.gz --json"""
+  onepass report model/model.tar.gz --json
+  onepass report elsewhere/model.tar.gz --algorithm xgboost"""
 
 RECOMMEND_EXAMPLES = """examples:
   onepass recommend model/model.tar.gz --user 17 --items 943:2624
@@ -192,8 +193,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--output", metavar="FILE", type=_path, help="draw the curve, too; the ending says the format")
     added.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
-    added = command("report", "show the candidates of a model and why one of them won", REPORT_EXAMPLES)
+    added = command("report", "show the candidates of a model, or the features that matter to it", REPORT_EXAMPLES)
     _model_argument(added)
+    added.add_argument("--algorithm", help="where the model does not say which it is of")
     added.add_argument("--output", metavar="FILE.html", type=_path, help="write a page with plots, too")
     added.add_argument("--json", action="store_true", help="print JSON instead of a table")
 

@@ -69,8 +69,17 @@ def elbow(given: argparse.Namespace) -> int:
 
 
 def report(given: argparse.Namespace) -> int:
-    from local import picturing, reporting
+    from local import importances, picturing, reporting
 
+    measured = importances.measured(given.model, given.algorithm)
+    if measured is not None:
+        if given.output is not None:
+            importances.write_page(measured, given.output)
+        if given.json:
+            print(json.dumps(importances.facts(measured)))
+        else:
+            importances.show(measured)
+        return 0
     found = reporting.selection(given.model)
     if given.output is not None:
         picturing.write_page(found, given.output)

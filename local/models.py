@@ -7,12 +7,14 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from algorithms.artifacts.archives import unpack
 from local.storage.service import Place, Uri
 from recordio.errors import UserError
 
 ARCHIVE = "model.tar.gz"
+DESCRIPTIONS = ("model.json", ".model.json")  # hidden where every other file is a part of the model
 LARGEST_DESCRIPTION_BYTES = 16 * 1024**2  # of thousands of candidates
 
 
@@ -41,9 +43,19 @@ def opened(model: Place) -> Iterator[Path]:
 
 def algorithm_name(directory: Path) -> str | None:
     """The algorithm that the artifact names itself, or None when it was made elsewhere."""
-    try:
-        with (directory / "model.json").open("rb") as file:
-            name = json.loads(file.read(LARGEST_DESCRIPTION_BYTES))["algorithm"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
+    name = described(directory).get("algorithm")
     return name if isinstance(name, str) else None
+
+
+def described(directory: Path) -> dict[str, Any]:
+    """What the artifact tells of itself; nothing when it was made elsewhere, or this is damaged."""
+    for name in DESCRIPTIONS:
+        try:
+            with (directory / name).open("rb") as file:
+                found = json.loads(file.read(LARGEST_DESCRIPTION_BYTES))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+    return {}

@@ -27,10 +27,15 @@ svg { max-width: 100%; height: auto }
 
 def write_page(found: Selection, path: Path) -> None:
     """Raises UserError for a name that is not one of a page."""
+    write(page(found), path)
+
+
+def write(text: str, path: Path) -> None:
+    """Write a page. Raises UserError for a name that is not one of a page."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--output {path}: expected a name that ends in .html")
     with whole_file(path) as aside:
-        aside.write_text(page(found), encoding="utf-8")
+        aside.write_text(text, encoding="utf-8")
 
 
 def page(found: Selection) -> str:
@@ -43,21 +48,29 @@ def page(found: Selection) -> str:
         for cells, one in zip(rows(found), found.candidates, strict=True)
     )
     shared = ", ".join(f"{escape(name)} {escape(str(value))}" for name, value in found.shared.items())
-    return f"""<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style></head>
-<body>
-<h1>{escape(title)}</h1>
-<p>{escape(found.sentence)}</p>
-{_svg(curves(found))}
-{_svg(scores(found))}
+    return document(
+        title,
+        f"""<p>{escape(found.sentence)}</p>
+{svg(curves(found))}
+{svg(scores(found))}
 <div class="wide"><table>
 <thead><tr>{head}</tr></thead>
 <tbody>
 {body}
 </tbody>
 </table></div>
-{f"<p>All have {shared}.</p>" if shared else ""}
+{f"<p>All have {shared}.</p>" if shared else ""}""",
+    )
+
+
+def document(title: str, body: str) -> str:
+    """title   as text; body   as HTML"""
+    return f"""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style></head>
+<body>
+<h1>{escape(title)}</h1>
+{body}
 </body>
 </html>
 """
@@ -103,7 +116,7 @@ def scores(found: Selection) -> Figure:
     return figure
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """Equal figures give equal text; without what comes before the element, for it stands in a page."""
     from matplotlib import rc_context
 

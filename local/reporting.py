@@ -9,11 +9,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from local.models import LARGEST_DESCRIPTION_BYTES, opened
 from local.storage.service import Place
 from recordio.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST_BARS = 16  # of a curve in a terminal
@@ -81,7 +84,10 @@ def selection(model: Place) -> Selection:
             with (directory / "model.json").open("rb") as file:
                 facts = json.loads(file.read(LARGEST_DESCRIPTION_BYTES))
         except FileNotFoundError:
-            raise UserError(f"{model} has no model.json: only models of this project have a report") from None
+            raise UserError(
+                f"{model} has no model.json: of models made elsewhere, only those of some algorithms have a report, if "
+                "--algorithm names theirs"
+            ) from None
         except (ValueError, RecursionError) as error:
             raise UserError(f"{model}: model.json is damaged ({error})") from error
     if not isinstance(facts, dict) or not facts.get("selection"):
@@ -128,24 +134,21 @@ def rows(found: Selection) -> list[list[str]]:
     return [
         [
             f"{one.number}",
-            *(_text(one.hyperparameters.get(name)) for name in found.varied),
-            *([_text(one.score)] if found.criterion in names and found.criterion != found.objective else []),
-            _text(one.loss),
-            *([_text(one.threshold)] if "threshold" in names else []),
+            *(text_of(one.hyperparameters.get(name)) for name in found.varied),
+            *([text_of(one.score)] if found.criterion in names and found.criterion != found.objective else []),
+            text_of(one.loss),
+            *([text_of(one.threshold)] if "threshold" in names else []),
         ]
         for one in found.candidates
     ]
 
 
 def show(found: Selection) -> None:
-    """Print the table; lines are cut to a terminal's width, and to no width elsewhere."""
-    from rich.console import Console
+    """Print the table."""
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=10_000)
+    screen = console()
     names = header(found)
     table = Table(box=None, pad_edge=False)
     for name in names:
@@ -154,11 +157,19 @@ def show(found: Selection) -> None:
     for row, one in zip(rows(found), found.candidates, strict=True):
         style = "bold green" if one.number == found.winner else ""
         table.add_row(*(Text(cell) for cell in row), Text(bars(one.curve)), style=style)
-    console.print(Text(found.sentence, "bold"))
+    screen.print(Text(found.sentence, "bold"))
     if found.shared:
-        console.print(Text("All have " + ", ".join(f"{name} {_text(value)}" for name, value in found.shared.items())))
-    console.print()
-    console.print(table)
+        screen.print(Text("All have " + ", ".join(f"{name} {text_of(value)}" for name, value in found.shared.items())))
+    screen.print()
+    screen.print(table)
+
+
+def console() -> Console:
+    """Lines are cut to a terminal's width, and to no width elsewhere."""
+    from rich.console import Console
+
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=10_000)
 
 
 def bars(values: tuple[float | None, ...]) -> str:
@@ -200,7 +211,7 @@ def _number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from algorithms.contract import Algorithm, Arrays, Channel, Evaluation
 from algorithms.xgboost.answers import answers
 from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
+from algorithms.xgboost.importances import importances
 from algorithms.xgboost.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -85,4 +86,5 @@ ALGORITHM = Algorithm(
     ),
     reply_types=("text/csv", "application/json", "application/jsonlines", "application/x-recordio-protobuf"),
     answers=answers,
+    importances=importances,
 )

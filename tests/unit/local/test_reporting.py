@@ -185,7 +185,9 @@ def test_damaged_and_missing_files_get_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"model\.json is damaged"):
             selection(files)
     (files / "model.json").unlink()
-    with pytest.raises(UserError, match=r"has no model\.json: only models of this project have a report"):
+    with pytest.raises(
+        UserError, match=r"has no model\.json: of models made elsewhere, only those of some algorithms have a report"
+    ):
         selection(files)
 
 

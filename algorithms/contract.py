@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, runtime_checkable
@@ -85,6 +85,11 @@ class Pool(Protocol):
         """Which of the hosts this is, from 0."""
         ...
 
+    @property
+    def address(self) -> str:
+        """Where all hosts reach the one of rank 0."""
+        ...
+
     def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Sums over the hosts, of arrays of the same shapes on all."""
         ...
@@ -107,6 +112,7 @@ class Alone:
 
     hosts = 1
     rank = 0
+    address = "127.0.0.1"
 
     def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         return arrays
@@ -169,12 +175,14 @@ class GradientState(State, Protocol):
 class Round:
     """What a guest learned in one round.
 
-    number     counted over interruptions, from 0
-    line       its qualities as users of the engine know them
+    number   rounds learned so far, those before interruptions included
+    line     how it does, in the form that users of the engine know
+    part     of the work that is done
     """
 
     number: int
     line: str
+    part: float
 
 
 @runtime_checkable
@@ -184,7 +192,8 @@ class Guest(State, Protocol):
     `update` keeps the records of the train channel, outside memory; a restored state is given them again. `snapshot`
     holds what was learned, and no records. `finalise` is of the rounds so far.
 
-    pool   with whom it learns. Each host calls `rounds`, also without records, and goes on as long as the others
+    pool   with whom it learns. Each host calls `rounds` and `reports`, also without records, and goes on as long as
+           the others
     """
 
     pool: Pool
@@ -193,7 +202,7 @@ class Guest(State, Protocol):
         """Keep records of the validation channel."""
         ...
 
-    def rounds(self) -> Iterator[Round]:
+    def rounds(self) -> Generator[Round]:
         """Learn, one round at a time, from where the state stands."""
         ...
 

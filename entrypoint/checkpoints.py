@@ -18,6 +18,7 @@ from entrypoint.folders import Folder
 from recordio.errors import UserError
 
 EVERY_SECONDS = 5.0
+CHEAP = 0.01  # part of the time that saving may take beyond that
 KEPT = 2  # the newest may turn out to be damaged
 PREFIX = "checkpoint_"
 NAMED = re.compile(rf"{PREFIX}.+-\d{{9,}}")
@@ -62,6 +63,7 @@ class Checkpoints:
         self._prefix = f"{PREFIX}{host}-"
         self._every_seconds = every_seconds
         self._saved_at = time.monotonic()
+        self._save_seconds = 0.0
         self._damaged: set[Path] = set()
         self._known: dict[Path, SavedState] = {}  # what was read, and will be asked for again
         self._superseded: list[Path] = []
@@ -142,6 +144,7 @@ class Checkpoints:
         """Save if the interval has passed, or `now`."""
         if self._directory is None or not (now or self.due()):
             return
+        began = time.monotonic()
         files = self._files()
         number = self._number(files[-1]) + 1 if files else 0
         whole = [path for path in files if path not in self._damaged]
@@ -151,6 +154,14 @@ class Checkpoints:
                 if not old.with_name(old.name + ".sagemaker-uploading").exists():
                     old.unlink(missing_ok=True)
         self._saved_at = time.monotonic()
+        self._save_seconds = self._saved_at - began
+
+    def save_cheaply(self, state: Callable[[], SavedState]) -> None:
+        """Save wherever saving takes a small part of the time since the last one, or the interval has passed."""
+        if self._directory is None:
+            return
+        since = time.monotonic() - self._saved_at
+        self.save_when_due(state, now=since * CHEAP >= self._save_seconds)
 
     def _of(self, saved: SavedState, hosts: int | None) -> bool:
         """Whether it is of a cluster of so many hosts, or of any but this one where that is not known."""

@@ -10,12 +10,12 @@ import importlib.util
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ from recordio.errors import PlatformError
 
 PIECE_BYTES = 2**26  # of a state on its way
 JOB_SECONDS = 28 * 24 * 3600  # the longest job the platform allows; a slow shard is no fault
+
+Item = TypeVar("Item")
 
 
 class Collective(Alone):
@@ -42,6 +44,10 @@ class Collective(Alone):
 
     def barrier(self) -> None:
         """Wait until all hosts are here."""
+
+    def watched(self, items: Generator[Item]) -> Generator[Item]:
+        """The items, one made when it is asked for, by something that waits for other hosts in its own way."""
+        return items
 
 
 class _Gloo(Collective):
@@ -70,6 +76,9 @@ class _Gloo(Collective):
 
         self._peers.wait(distributed.barrier)
 
+    def watched(self, items: Generator[Item]) -> Generator[Item]:
+        return self._peers.watched(items)
+
     @property
     def hosts(self) -> int:  # type: ignore[override]
         return len(self._cluster.hosts)
@@ -77,6 +86,10 @@ class _Gloo(Collective):
     @property
     def rank(self) -> int:  # type: ignore[override]
         return self._cluster.rank
+
+    @property
+    def address(self) -> str:  # type: ignore[override]
+        return self._peers.address
 
     def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         import torch

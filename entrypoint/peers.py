@@ -12,9 +12,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import timedelta
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from entrypoint.cluster import Cluster
@@ -60,7 +61,8 @@ class Peers:
         self._left = threading.Event()
         self._hosts = {rank: host for rank, host in enumerate(cluster.hosts) if rank != cluster.rank}
         deadline = time.monotonic() + MEET_SECONDS
-        self.store = self._met(self._address(deadline), deadline)
+        self.address = self._address(deadline)
+        self.store = self._met(self.address, deadline)
         self._wire = self.store.clone()  # a connection of its own: another may be waited on
         self._wire.set_timeout(timedelta(seconds=max(silence_seconds, BEAT_SECONDS)))
         try:
@@ -76,7 +78,28 @@ class Peers:
 
         Raises PlatformError that names a lost host, though the network may keep the action forever.
         """
-        call = _Call(action)
+        return self._awaited(_Call(action))
+
+    def watched(self, items: Generator[Result]) -> Generator[Result]:
+        """The items, one made when it is asked for, all in one thread that the process may leave behind.
+
+        Raises PlatformError that names a lost host, though the network may keep the thread forever.
+        """
+        calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+        def run() -> None:
+            while True:
+                calls.get()()
+
+        threading.Thread(target=run, name=THREAD, daemon=True).start()
+        try:
+            while (item := self._awaited(_Call(partial(next, items, None), calls.put))) is not None:
+                yield item
+        finally:
+            if self._lost is None:
+                self._awaited(_Call(items.close, calls.put))
+
+    def _awaited(self, call: _Call[Result]) -> Result:
         while not call.ended.wait(POLL_SECONDS):
             self._check()
         try:
@@ -195,13 +218,16 @@ class Peers:
 
 
 class _Call(Generic[Result]):
-    """An action in a thread that the process may leave behind."""
+    """An action that `start` lets run: in a thread that the process may leave behind."""
 
-    def __init__(self, action: Callable[[], Result]) -> None:
+    def __init__(self, action: Callable[[], Result], start: Callable[[Callable[[], None]], None] | None = None) -> None:
         self._action = action
         self._error: BaseException | None = None
         self.ended = threading.Event()
-        threading.Thread(target=self._run, name=THREAD, daemon=True).start()
+        if start is None:
+            threading.Thread(target=self._run, name=THREAD, daemon=True).start()
+        else:
+            start(self._run)
 
     def result(self) -> Result:
         if self._error is not None:

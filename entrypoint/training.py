@@ -139,7 +139,7 @@ class Job:
                 return
             since = time.time()
             records = self._learn_pass(state, epoch, position.records)
-            if self._stopped() or not self._end_pass(state, epoch):
+            if self.stopped() or not self._end_pass(state, epoch):
                 return
             position = Position(epoch + 1, hosts=self.collective.hosts)
             self.checkpoints.save_when_due(partial(self.resuming.saved, state, position), now=True)
@@ -212,7 +212,7 @@ class Job:
             )
         return seen - min(seen, learned)
 
-    def _stopped(self) -> bool:
+    def stopped(self) -> bool:
         """Whether a stop came; hosts in step must agree on it."""
         if self.resuming.in_step and self.collective.sums(np.array([self.stopping.is_set()], np.int64))[0].any():
             self.stopping.set()
@@ -226,7 +226,7 @@ class Job:
         validation = None
         if channel := self.channels.get("validation"):
             validation = scored(state.held_out(), channel, self.stopping)
-            if self._stopped() if self.resuming.in_step else validation is None:
+            if self.stopped() if self.resuming.in_step else validation is None:
                 return False
         ended = state.end_pass(validation)
         for index, values in enumerate(ended.candidates):
@@ -244,7 +244,7 @@ class Job:
         since = time.time()
         model = state.finalise()
         self.report.timer("finalize.time", since)
-        self._save(model, state)
+        self.save(model, state)
         # A gradient state judges itself by records that it has not learned, where it can.
         judges = isinstance(state, GradientState | Guest) and "validation" in self.channels
         judged = "validation" if judges else "train"
@@ -272,7 +272,7 @@ class Job:
         assert metric is not None, f"{self.algorithm.name} declares no metric {name}"
         self.report.quality(channel, name, metric.mark, value, epoch, batch)
 
-    def _save(self, model: Model, state: State) -> None:
+    def save(self, model: Model, state: State) -> None:
         since = time.time()
         saved, folder = self.resuming.saved(state), self.environment.model
         with Folder("model", folder).written(), whole_artifact(folder) as aside:

@@ -1,12 +1,13 @@
-"""Matrices: spooled records as the engine wants them, quantised in memory or in pages on a disk, or as they are."""
+"""Matrices: spooled records as the engine wants them, as bins or as they are, in memory or in pages on a disk."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ from algorithms.xgboost.spool import Spool
 
 Rows = NDArray[np.bool_]
 
-# Bytes that the engine takes at its peak, as measured by benchmarks/xgboost.py, and some more.
-FOR_A_CELL = 2.5  # of dense records, quantised to one byte, twice
-FOR_A_VALUE = 16  # of sparse ones
-FOR_A_RECORD = 60
-RAW_FOR_A_VALUE = 24  # not quantised: cells as read, as entries of 8 bytes, and these in order of columns
+# Bytes that the engine takes at its peak, as measured, and a little more.
+BINNED_CELL = 3.0  # of dense records: a byte each, in order of records and of features
+BINNED_VALUE = 30.0  # of sparse records
+PLAIN_VALUE = 24.0  # as read, as entries, and as entries in order of features
+OUTPUT = 80  # of a record: gradients, margins, and where it is in the tree
+SKETCH = 20.0  # of a value of a feature, of the first
+SKETCHED_VALUES = 16384
 ROOM = 0.8  # of the memory that is free
 
 log = logging.getLogger(__name__)
@@ -32,60 +35,66 @@ log = logging.getLogger(__name__)
 class Matrices:
     """Makes matrices of one width, all of the same kind.
 
-    quantised   whether the engine needs no more than a bin for each value
-    outputs     of the model, for a record
+    binned    whether the engine needs no more than a bin of each value
+    paged     whether it can do with a part of the records in memory
+    outputs   of the model, for a record
     """
 
     width: int
-    quantised: bool
+    binned: bool
+    paged: bool
     outputs: int = 1
     max_bin: int = 256
-    _pages: tempfile.TemporaryDirectory[str] | None = field(default=None, init=False)
+    _folder: str | None = field(default=None, init=False)
+    _made: int = field(default=0, init=False)
 
     def choose(self, *spools: Spool) -> None:
-        """Keep pages on a disk where memory does not suffice, and say so."""
+        """Take to pages where memory does not suffice, and say so."""
         need, free = sum(map(self._need, spools)), memory_free()
-        kind = "quantised records" if self.quantised else "records as they are"
+        kind = "bins of the records" if self.binned else "records as they are"
         if need <= ROOM * free:
-            log.info("Training in memory: %s take about %d of %d MiB free.", kind, need >> 20, free >> 20)
-            return
-        self._pages = tempfile.TemporaryDirectory(prefix="onepass-pages-")
-        log.info(
-            "Training from pages in %s: in memory, %s would take about %d of %d MiB free.",
-            *(self._pages.name, kind, need >> 20, free >> 20),
-        )
+            log.info("Training in memory: %s take about %d of %d MiB that are free.", kind, need >> 20, free >> 20)
+        elif not self.paged:
+            log.warning(
+                "Training in memory, though %s take about %d MiB and %d are free: tree_method hist would do with less.",
+                *(kind, need >> 20, free >> 20),
+            )
+        else:
+            self._folder = tempfile.mkdtemp(prefix="onepass-pages-")
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            log.info(
+                "Training from pages in %s: in memory, %s would take about %d MiB, and %d are free.",
+                *(self._folder, kind, need >> 20, free >> 20),
+            )
 
     def matrix(self, spool: Spool, rows: Rows | None = None, like: xgboost.DMatrix | None = None) -> xgboost.DMatrix:
         """rows   those wanted, or all;  like   the matrix whose bins to take"""
-        if not self.quantised and self._pages is None:
+        self._made += 1
+        if self._folder is None and not self.binned:
             return self._whole(spool, rows)
-        source = _Blocks(spool, self.width, rows, self._prefix())
-        if not self.quantised:
+        source = _Blocks(spool, self.width, rows, None if self._folder is None else f"{self._folder}/{self._made}")
+        if not self.binned:
             return xgboost.DMatrix(source)
         kind: Callable[..., xgboost.DMatrix] = (
-            xgboost.QuantileDMatrix if self._pages is None else xgboost.ExtMemQuantileDMatrix
+            xgboost.QuantileDMatrix if self._folder is None else xgboost.ExtMemQuantileDMatrix
         )
         return kind(source, max_bin=self.max_bin, ref=like)
 
     def _whole(self, spool: Spool, rows: Rows | None) -> xgboost.DMatrix:
         every = slice(0, len(spool))
         features = spool.features(every, self.width) if len(spool) else np.empty((0, self.width), np.float32)
-        return xgboost.DMatrix(features if rows is None else features[rows], **_about(spool, every, rows))
-
-    def _prefix(self) -> str | None:
-        if self._pages is None:
-            return None
-        folder = Path(self._pages.name)
-        return str(folder / f"{len([*folder.iterdir()])}-")
+        try:
+            return xgboost.DMatrix(features if rows is None else features[rows], **_about(spool, every, rows))
+        finally:
+            spool.forget()
 
     def _need(self, spool: Spool) -> int:
-        if not self.quantised:
-            each: float = RAW_FOR_A_VALUE
-        elif spool.sparse:
-            each = FOR_A_VALUE
-        else:
-            each = FOR_A_CELL * (1 if self.max_bin <= 256 else 2)
-        return int(each * spool.values) + FOR_A_RECORD * self.outputs * len(spool)
+        values, records = spool.values, len(spool)
+        if not self.binned:
+            return int(PLAIN_VALUE * values) + OUTPUT * self.outputs * records
+        each = BINNED_VALUE if spool.sparse else BINNED_CELL * (1 if self.max_bin <= 256 else 2)
+        sketch = SKETCH * min(values, self.width * SKETCHED_VALUES)
+        return int(each * values + sketch) + OUTPUT * self.outputs * records
 
 
 class _Blocks(xgboost.DataIter):
@@ -93,25 +102,26 @@ class _Blocks(xgboost.DataIter):
 
     def __init__(self, spool: Spool, width: int, rows: Rows | None, prefix: str | None) -> None:
         self._spool, self._width, self._rows = spool, width, rows
+        self._cuts = _beginnings(spool.groups)
         self.reset()
         super().__init__(cache_prefix=prefix)
 
     def reset(self) -> None:
-        self._blocks = self._spool.blocks(_beginnings(self._spool.groups))
+        self._blocks = self._spool.blocks(self._cuts)
         self._none = True
 
     def next(self, input_data: Callable[..., Any]) -> bool:
         for block in self._blocks:
-            about = _about(self._spool, block, self._rows)
-            if self._rows is not None and not self._rows[block].any():
+            rows = None if self._rows is None else self._rows[block]
+            if rows is not None and not rows.any():
                 continue
             features = self._spool.features(block, self._width)
-            input_data(data=features if self._rows is None else features[self._rows[block]], **about)
+            input_data(data=features if rows is None else features[rows], **_about(self._spool, block, rows))
             self._none = False
             return True
-        if self._none:  # the engine wants to know of a width at least
+        if self._none:  # the engine wants to know the width at least
             self._none = False
-            input_data(data=np.empty((0, self._width), np.float32), label=np.empty(0, np.float32))
+            input_data(data=np.empty((0, self._width), np.float32), **_about(self._spool, slice(0, 0), None))
             return True
         return False
 
@@ -120,7 +130,7 @@ def _about(spool: Spool, block: slice, rows: Rows | None) -> dict[str, Any]:
     """Labels, weights and queries of some records, by the engine's names."""
     about: dict[str, NDArray[Any] | None] = {"label": spool.labels, "weight": spool.weights, "qid": spool.groups}
     found = {
-        name: column[block] if rows is None else column[block][rows[block]]
+        name: column[block] if rows is None else column[block][rows]
         for name, column in about.items()
         if column is not None
     }

@@ -79,7 +79,7 @@ class Spool:
             self.sparse = True
         self._parts.append(_Part(offset, self._records, len(batch), batch.width, entries))
         for name, kept in self._columns.items():
-            column = getattr(batch, name, None)
+            column = getattr(batch, name)
             if column is not None:
                 kept.append(np.array(column, np.int64 if name == "groups" else np.float32))
         self._records += len(batch)
@@ -140,6 +140,10 @@ class Spool:
         from scipy.sparse import vstack
 
         return vstack(pieces, format="csr") if len(pieces) > 1 else pieces[0]
+
+    def forget(self) -> None:
+        """Let the memory go that `features` keeps for its next call."""
+        self._room = np.empty(0, np.float32)
 
     def _cells(self, part: _Part, start: int, stop: int) -> NDArray[np.float32]:
         cells = np.empty((stop - start, part.width), np.float32)

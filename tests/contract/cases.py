@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import algorithms
 from algorithms.contract import Algorithm
+from recordio.batch import Batch
 
 Records = tuple[NDArray[np.float32], NDArray[np.float32] | None]  # features, labels
 
@@ -21,12 +23,16 @@ class Case:
     hyperparameters  of a job that takes a second or less; mini_batch_size divides no round number of records
     records          makes that many records from a seed, with labels where the algorithm learns from them
     merge_tolerance  relative difference of the training metrics that another order of merging may make
+    artifact         the file of a model
+    exempt           laws that can't hold, each with the reason
     """
 
     name: str
     hyperparameters: dict[str, str]
     records: Callable[[int, int], Records]
     merge_tolerance: float
+    artifact: str = "model_{host}"
+    exempt: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def algorithm(self) -> Algorithm:
@@ -39,10 +45,35 @@ class Case:
 
     @property
     def width(self) -> int:
-        return int(self.hyperparameters["feature_dim"])
+        return int(self.records(1, 0)[0].shape[1])
+
+    @property
+    def batch_records(self) -> int:
+        return int(self.hyperparameters.get("mini_batch_size", 97))
+
+    @property
+    def guest(self) -> bool:
+        """Whether it is an engine that learns in rounds, once all records are there: `algorithms.contract.Guest`."""
+        return self.algorithm.lasting != "epochs"
+
+    def lasting(self, times: int) -> dict[str, str]:
+        """The hyperparameter of so many passes or rounds."""
+        return {self.algorithm.lasting: str(times)}
+
+    def model_name(self, host: str = "algo-1") -> str:
+        return self.artifact.format(host=host)
 
     def __str__(self) -> str:
         return self.name
+
+
+def learn(state: Any, batches: Iterable[Batch]) -> None:
+    """All of them, and all rounds of a guest."""
+    for batch in batches:
+        state.update(batch)
+    if hasattr(state, "rounds"):
+        for _ in state.rounds():
+            pass
 
 
 def blobs(count: int, seed: int) -> Records:
@@ -104,5 +135,18 @@ CASES = [
         },
         two_sides,
         merge_tolerance=0.15,
+    ),
+    # The engine draws bins from quantiles of all hosts' records, which are merged in another order.
+    Case(
+        "xgboost",
+        {"objective": "binary:logistic", "num_round": "10", "max_depth": "3", "subsample": "0.8"},
+        two_sides,
+        merge_tolerance=0.05,
+        artifact="xgboost-model",
+        exempt={
+            "memory_follows_the_settings": "the engine wants all records at hand: on a disk, and as bins in memory",
+            "an_empty_state_adds_nothing": "boosters don't merge: hosts learn one together",
+            "merge_order_hardly_matters": "boosters don't merge: hosts learn one together",
+        },
     ),
 ]

@@ -31,6 +31,16 @@ def record_bytes(records: Records) -> bytes:
     return file.getvalue()
 
 
+def libsvm_bytes(records: Records) -> bytes:
+    features, labels = records
+    labels = np.zeros(len(features), np.float32) if labels is None else labels
+    lines = [
+        " ".join([repr(float(label)), *(f"{at}:{float(value)!r}" for at, value in enumerate(row))])
+        for label, row in zip(labels, features, strict=True)
+    ]
+    return "\n".join(lines).encode() + b"\n"
+
+
 def csv_bytes(records: Records) -> bytes:
     features, labels = records
     table = features if labels is None else np.column_stack([labels, features])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from algorithms.contract import Arrays, Model, State
+from algorithms.contract import Arrays, Model, Round, State
 from entrypoint.channels import DataChannel
 from recordio.batch import Batch
 from tests.contract.cases import Case
@@ -35,6 +36,10 @@ class Through:
     def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
         return self.real.snapshot()
 
+    def __getattr__(self, name: str) -> Any:
+        """What only some kinds of states have."""
+        return getattr(self.real, name)
+
 
 class Hoarding(Through):
     """Keeps every record."""
@@ -49,7 +54,7 @@ class Hoarding(Through):
 
 
 class Forgetful(Through):
-    """Its snapshot lacks the latest batch."""
+    """Its snapshot lacks the latest batch, or round."""
 
     def __init__(self, real: State) -> None:
         super().__init__(real)
@@ -59,6 +64,15 @@ class Forgetful(Through):
         arrays, values = self.real.snapshot()
         self.before = {name: array.copy() for name, array in arrays.items()}, dict(values)
         self.real.update(batch)
+
+    def __getattr__(self, name: str) -> Any:
+        found = super().__getattr__(name)
+        return partial(self._rounds, found) if name == "rounds" else found
+
+    def _rounds(self, real: Callable[[], Generator[Round]]) -> Generator[Round]:
+        for each in real():
+            yield each
+            self.before = self.real.snapshot()
 
     def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
         return self.before
@@ -106,6 +120,8 @@ class Finishing(Remembering):
         model = self.real.finalise()
         if self.latest is not None:
             self.real.update(self.latest)
+            if hasattr(self.real, "rounds"):
+                next(self.real.rounds(), None)
         return model
 
 
@@ -144,11 +160,11 @@ class Crowding(Through):
 
 
 class Unbatched(DataChannel):
-    """Passes on whatever pieces a read gives."""
+    """Passes on whatever pieces a read gives, the longest first."""
 
     def batches(self, size: int) -> Iterator[Batch]:
-        for path in sorted(self.path.rglob("*.pbr")):
-            yield from self._decoded(path, path.name, None)
+        pieces = [piece for path in sorted(self.path.rglob("*.pbr")) for piece in self._decoded(path, path.name, None)]
+        yield from sorted(pieces, key=len, reverse=True)
 
 
 def twin(case: Case, kind: type[Through]) -> Subject:
@@ -166,7 +182,13 @@ def twin(case: Case, kind: type[Through]) -> Subject:
             restored.full = "full" in arrays
         return restored
 
-    return Subject(case, replace(real, create=create, restore=restore))
+    def adopt(settings: Any, model: Any) -> Any:
+        assert real.adopt is not None
+        return kind(
+            real.create(settings, np.random.default_rng(0)) if kind is Amnesiac else real.adopt(settings, model)
+        )
+
+    return Subject(case, replace(real, create=create, restore=restore, adopt=real.adopt and adopt))
 
 
 def unbatched(case: Case) -> Subject:
@@ -178,7 +200,7 @@ def trusting(case: Case) -> Subject:
     real = case.algorithm
 
     def load(folder: Path) -> Model:
-        content = next(folder.glob("model_*")).read_bytes()
+        content = (folder / case.model_name()).read_bytes()
         struct.unpack_from("<QQQ", content)
         return real.load(folder)
 

@@ -48,6 +48,7 @@ class Seat:
         self.hosts = at.count
         self.rank = rank
         self._at = at
+        self.address = "127.0.0.1"
 
     def sums(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         every = self.told([array.copy() for array in arrays])

@@ -184,9 +184,11 @@ def twin(case: Case, kind: type[Through]) -> Subject:
 
     def adopt(settings: Any, model: Any) -> Any:
         assert real.adopt is not None
-        return kind(
-            real.create(settings, np.random.default_rng(0)) if kind is Amnesiac else real.adopt(settings, model)
-        )
+        forgot = kind is Amnesiac
+        adopted = kind(real.create(settings, np.random.default_rng(0)) if forgot else real.adopt(settings, model))
+        if isinstance(adopted, Sated):
+            adopted.full = True
+        return adopted
 
     return Subject(case, replace(real, create=create, restore=restore, adopt=real.adopt and adopt))
 

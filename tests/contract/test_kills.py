@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import subprocess
 import time
@@ -20,9 +21,12 @@ from local.pipes import Feeder
 from tests.contract import warm
 from tests.contract.cases import CASES, Case
 from tests.contract.jobs import PATIENCE_SECONDS, RECORDIO, Job, record_bytes, wait_for
+from tests.contract.test_training import free_port
 
 FORKED_KILLS = 35  # for each algorithm and mode
 WHOLE_KILLS = 4  # the same, of processes that also load Python and all else
+HOST_KILLS = 4  # for each algorithm
+HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 STOPS = 10  # for each algorithm
 GRACE_SECONDS = 10  # of `docker stop`, the shortest that there is
 MODES = ("File", "Pipe")
@@ -160,3 +164,70 @@ def test_stopped_at_any_moment(case: Case, tmp_path: Path) -> None:
         assert lives.live() == 0, lives.log.read_text()
         assert lives.job.model_files == expected
     assert saved, "no stop came while records were learned"
+
+
+def test_hosts_of_which_one_is_killed_at_any_moment(case: Case, tmp_path: Path) -> None:
+    """From their meeting on: the others end by themselves; begun again, all end with the model of hosts left alone."""
+    pytest.importorskip("torch", reason="several hosts need the extra torch")
+    rng = np.random.default_rng(0)
+    alone = Cluster(tmp_path / "alone", case)
+    assert alone.live() == [0] * len(HOSTS), alone.logs
+    cluster, lives, killed = Cluster(tmp_path / "killed", case), 0, 0
+    while killed < HOST_KILLS:
+        codes = cluster.live(victim=int(rng.integers(len(HOSTS))), seconds=rng.uniform(0, alone.learning))
+        killed += -signal.SIGKILL in codes
+        lives += 1
+        assert set(codes) <= {0, 3, -signal.SIGKILL}, cluster.logs
+        assert lives < 5 * HOST_KILLS
+        if set(codes) == {0}:
+            assert cluster.model_files == alone.model_files
+            cluster = Cluster(tmp_path / str(lives), case)
+    assert cluster.live() == [0] * len(HOSTS), cluster.logs
+    assert cluster.model_files == alone.model_files
+
+
+class Cluster:
+    """Three hosts with unequal shards, of which one is empty; each with folders of its own."""
+
+    def __init__(self, base: Path, case: Case) -> None:
+        self.jobs = [Job(base / name, case) for name in HOSTS]
+        self.logs_at = [job.base / "log" for job in self.jobs]
+        for name, job, size in zip(HOSTS, self.jobs, (700, 400, 0), strict=True):
+            job.configure(epochs="3")
+            job.channels(train={"ContentType": RECORDIO})
+            job.files("train", {"a.pbr": record_bytes(case.records(size, size))} if size else {"_": b""})
+            job.config("checkpointconfig", {})
+            job.config("resourceconfig", {"current_host": name, "hosts": HOSTS, "network_interface_name": "lo"})
+
+    def live(self, victim: int | None = None, seconds: float = 0) -> list[int]:
+        """The exit codes of a life of all, in which one is killed after so many seconds."""
+        told = OFTEN | {"ONEPASS_PORT": str(free_port()), "ONEPASS_SILENCE_SECONDS": "2"}
+        for log in self.logs_at:
+            log.unlink(missing_ok=True)
+        processes = [warm.start(job, log, **told) for job, log in zip(self.jobs, self.logs_at, strict=True)]
+        try:
+            if victim is not None:
+                wait_for(lambda: self.logs.count('"initialize.time"') == len(HOSTS), "the meeting")
+                processes[victim].join(seconds)
+                processes[victim].kill()
+            for process in processes:
+                process.join(PATIENCE_SECONDS)
+            return [PATIENCE_SECONDS if process.exitcode is None else process.exitcode for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+
+    @property
+    def learning(self) -> float:
+        """Seconds from the meeting to the end, by the leader's own account."""
+        told = json.loads(self.logs_at[0].read_text().rpartition("#metrics ")[2])["Metrics"]
+        return float(told["totaltime"]["sum"] - told["setuptime"]["sum"]) / 1000
+
+    @property
+    def model_files(self) -> dict[str, bytes]:
+        return self.jobs[0].model_files
+
+    @property
+    def logs(self) -> str:
+        return "\n".join(log.read_text() for log in self.logs_at if log.exists())

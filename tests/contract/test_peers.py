@@ -151,7 +151,9 @@ def test_a_host_that_waits_for_others_hears_a_stop(tmp_path: Path) -> None:
         assert host.says("Stopped before the first record")
 
 
-@pytest.mark.parametrize("slow", [HOSTS[0], HOSTS[2]], ids=["leader", "other"])
+@pytest.mark.parametrize(
+    ("case", "slow"), [(KINDS[0], HOSTS[2]), (KINDS[1], HOSTS[0])], ids=["other", "leader-in-step"]
+)
 def test_hosts_wait_for_one_that_is_slow_and_late(tmp_path: Path, case: Case, slow: str) -> None:
     """It starts when the others have waited for a while, and then takes longer than silence may last."""
     port, hosts = free_port(), {}

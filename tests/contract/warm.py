@@ -11,7 +11,9 @@ import algorithms
 from tests.contract.jobs import Job
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["pytest", "entrypoint.train", "entrypoint.training", *algorithms.TABLE.values()])
+_context.set_forkserver_preload(
+    ["pytest", "torch.distributed", "entrypoint.train", "entrypoint.training", *algorithms.TABLE.values()]
+)
 
 
 def up() -> None:

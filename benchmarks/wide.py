@@ -1,10 +1,11 @@
 """A factorization machine too wide for one host: memory of each process, bytes on the wire, records a second.
 
     python -m benchmarks.wide [--hosts 4] [--features 100000000] [--factors 8] [--seconds 20] [--save FOLDER]
+    python -m benchmarks.wide [--hosts 4] --features 100000 --candidates 1
 
 Hosts are processes of this machine. First all features come up, in runs of ids, so that every row takes memory; then
 records have 30 features drawn at random, of a million (with chances ~ 1 / rank) or of all. With `--save` the leader
-puts the parts together and writes the model.
+puts the parts together and writes the model. `--candidates` takes a linear learner of so many instead.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from scipy.sparse import csr_array
 from algorithms.artifacts.states import SavedState
 from algorithms.contract import Alone, Arrays, Pool
 from algorithms.factorization_machines.state import FactorizationMachinesState
+from algorithms.linear_learner import ALGORITHM as linear_learner
+from algorithms.linear_learner.state import LinearLearnerState
 from benchmarks.factorization_machines import state
 from entrypoint.cluster import Cluster
 from entrypoint.collective import joined
@@ -34,6 +37,8 @@ from recordio.batch import Batch
 
 RUN, ENTRIES, RECORDS = 250_000, 30, 1000
 FREQUENT = 1_000_000
+
+Learner = FactorizationMachinesState | LinearLearnerState
 
 
 class Counted:
@@ -80,9 +85,18 @@ def cover(made: FactorizationMachinesState, features: int, rng: np.random.Genera
             made.update(records(run[len(run) // 100 * 100 :].reshape(1, -1), features, rng))
 
 
-def measure(made: FactorizationMachinesState, features: int, frequent: bool, seconds: float) -> None:
+def linear(given: argparse.Namespace) -> LinearLearnerState:
+    strings = {"predictor_type": "binary_classifier", "num_models": str(given.candidates), "num_point_for_scaler": "1"}
+    made = linear_learner.create(linear_learner.hyperparameters.from_strings(strings), np.random.default_rng(0))
+    assert isinstance(made, LinearLearnerState)
+    return made
+
+
+def measure(
+    made: FactorizationMachinesState | LinearLearnerState, features: int, frequent: bool, seconds: float
+) -> None:
     rng = np.random.default_rng(1 + made.pool.rank)
-    chances = np.cumsum(1 / np.arange(1, FREQUENT + 1))
+    chances = np.cumsum(1 / np.arange(1, min(FREQUENT, features) + 1))
     batches = []
     for _ in range(16):
         drawn = rng.random((RECORDS, ENTRIES))
@@ -98,7 +112,7 @@ def measure(made: FactorizationMachinesState, features: int, frequent: bool, sec
         going = made.pool.sums(np.array([time.perf_counter() - began < seconds], np.int64))[0].all()
     passed, learned = time.perf_counter() - began, updates * RECORDS
     if made.pool.rank == 0:
-        drawn_from = "a million features, frequent ones" if frequent else "all features alike"
+        drawn_from = f"{len(chances):,} features, frequent ones" if frequent else f"{features:,} features alike"
         rate = learned * made.pool.hosts / passed
         print(
             f"{drawn_from}: {touched:.1f} rows a record, {(made.pool.sent - sent) / learned:.0f} bytes sent a record, "
@@ -112,6 +126,13 @@ def host(given: argparse.Namespace) -> None:
     cluster = Cluster(names[given.rank], names, "lo", given.port)
     with joined(cluster, threading.Event(), 30.0) as collective:
         print(f"host {given.rank}: joined, {peak()}", flush=True)
+        if given.candidates:
+            learner = linear(given)
+            learner.pool = Counted(collective)
+            for frequent in (True, False):
+                measure(learner, given.features, frequent, given.seconds)
+            collective.barrier()
+            return
         made = state("binary_classifier", given.features, given.factors)
         made.pool = Counted(collective)
         began = time.perf_counter()
@@ -148,6 +169,7 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=4)
     parser.add_argument("--features", type=int, default=100_000_000)
     parser.add_argument("--factors", type=int, default=8)
+    parser.add_argument("--candidates", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=20, help="of each measurement")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.answers import Answers
+from algorithms.foreign import Foreign
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.importances import Importances
 from recordio.batch import Batch
@@ -294,6 +295,7 @@ class Algorithm:
     content_type    of channels and requests that name none
     curve           a refinable hyperparameter and the training metric to draw against it
     recommend       scores (users, features) of a model for users that get one feature more, of value 1
+    foreign         files that only a library of their maker can open, and how they become models of ours
     importances     how much each feature matters to a model
     answers         what a server with these variables replies; Raises UserError for variables that ask for what isn't
     """
@@ -339,6 +341,7 @@ class Algorithm:
     lasting: str = "epochs"
     stateless: bool = False
     content_type: str = "application/x-recordio-protobuf"
+    foreign: Foreign | None = None
     importances: Callable[[Any], Importances] | None = None
     answers: Callable[[Mapping[str, str]], Answers] = lambda _: Answers()
 

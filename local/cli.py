@@ -58,6 +58,13 @@ RECOMMEND_EXAMPLES = """examples:
 A user is a set of the model's features, each a KEY of value 1 or KEY:VALUE; in a file, one user on each line. Items are
 the features from FIRST to LAST, both included."""
 
+CONVERT_MODEL_EXAMPLES = """examples:
+  onepass convert-model --trust xgboost-model converted/xgboost-model
+  onepass convert-model --trust model.tar.gz converted/model.tar.gz
+  onepass convert-model --trust --python old/bin/python xgboost-model converted/xgboost-model
+
+A pickle can run any code when it is opened, with all your rights: --trust says that you know who made it."""
+
 DESCRIBE_EXAMPLES = """examples:
   onepass describe kmeans
   onepass describe kmeans --format json --image registry/kmeans:1"""
@@ -209,6 +216,9 @@ def _parser() -> argparse.ArgumentParser:
     command("algorithms", "list the algorithms", ALGORITHMS_EXAMPLES)
 
     data.convert_arguments(command("convert", "change the format of records", data.CONVERT_EXAMPLES))
+    _convert_model_arguments(
+        command("convert-model", "write a model that holds code in a form that can't", CONVERT_MODEL_EXAMPLES)
+    )
     data.inspect_arguments(command("inspect", "tell what a file of records holds", data.INSPECT_EXAMPLES))
     return parser
 
@@ -277,6 +287,16 @@ def _recommend_arguments(added: argparse.ArgumentParser) -> None:
     added.add_argument("--seen", metavar="IN", help=seen)
     added.add_argument("--algorithm", help="where the model does not say which it is of")
     added.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _convert_model_arguments(added: argparse.ArgumentParser) -> None:
+    added.add_argument("input", metavar="IN", type=_path, help="a model file, or model.tar.gz")
+    added.add_argument("output", metavar="OUT", type=_path, help="where the same is written")
+    added.add_argument("--trust", action="store_true", help="open it, whatever code it may hold")
+    added.add_argument("--algorithm", help="whose model it is, where several algorithms have such models")
+    added.add_argument(
+        "--python", metavar="FILE", type=_path, help="a Python that opens it, with the library of its time"
+    )
 
 
 def _model_argument(added: argparse.ArgumentParser) -> None:

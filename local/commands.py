@@ -104,6 +104,14 @@ def recommend(given: argparse.Namespace) -> int:
     return 0
 
 
+def convert_model(given: argparse.Namespace) -> int:
+    from local import foreign
+
+    foreign.convert(given.input, given.output, trust=given.trust, algorithm=given.algorithm, python=given.python)
+    print(given.output)
+    return 0
+
+
 def describe(given: argparse.Namespace) -> int:
     from algorithms import algorithm, description
 
@@ -133,5 +141,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "describe": describe,
     "algorithms": list_algorithms,
     "convert": data.convert,
+    "convert-model": convert_model,
     "inspect": data.inspect,
 }

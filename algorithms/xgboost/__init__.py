@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from algorithms.contract import Algorithm, Arrays, Channel, Evaluation
+from algorithms.foreign import Foreign
 from algorithms.xgboost.answers import answers
+from algorithms.xgboost.documents import checked
 from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 from algorithms.xgboost.importances import importances
 from algorithms.xgboost.metrics import METRICS
@@ -87,4 +89,5 @@ ALGORITHM = Algorithm(
     reply_types=("text/csv", "application/json", "application/jsonlines", "application/x-recordio-protobuf"),
     answers=answers,
     importances=importances,
+    foreign=Foreign(Path(__file__).with_name("unpickling.py"), checked),
 )

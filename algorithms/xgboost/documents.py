@@ -29,7 +29,7 @@ def checked(content: bytes) -> bytes:
     Raises UserError for all that is no such model.
     """
     if content.startswith(OF_PICKLES):
-        raise UserError(f"is a Python pickle, which could run any code, so it is never opened: {CONVERT} served")
+        raise UserError(f"is a Python pickle, which could run any code, so it is not opened: {CONVERT} served")
     if not content.startswith(b"{"):
         raise UserError(
             f"starts with {content[:4]!r}, expected the {{ of JSON or UBJSON. If it is in the binary form that xgboost "

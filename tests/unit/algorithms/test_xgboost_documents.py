@@ -71,7 +71,7 @@ def test_models_of_earlier_versions() -> None:
     assert booster.num_boosted_rounds() == 3
 
 
-PICKLED = "is a Python pickle, which could run any code, so it is never opened: `onepass convert-model --trust IN OUT`"
+PICKLED = "is a Python pickle, which could run any code, so it is not opened: `onepass convert-model --trust IN OUT`"
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -13,9 +13,9 @@ class Foreign:
 
     program   opens one and writes another: `python -I PROGRAM IN OUT`, in a process that does nothing else. It imports
               nothing of ours, so that a Python with an older library can run it
-    checked   makes a model file of the algorithm from what the program wrote, or from a file that needs no program;
-              Raises UserError
+    renewed   a model file of today from what the program wrote, or from a file that needs no program; given a name for
+              its UserErrors
     """
 
     program: Path
-    checked: Callable[[bytes], bytes]
+    renewed: Callable[[str, bytes], bytes]

@@ -54,12 +54,10 @@ def _foreign(algorithm: str | None) -> Foreign:
 
 def _converted(source: Path, foreign: Foreign, trust: bool, python: Path | None) -> bytes:
     try:
-        return foreign.checked(source.read_bytes())
+        return foreign.renewed(source.name, source.read_bytes())
     except UserError as error:
         if not trust:
-            raise UserError(
-                f"{source.name}: {error}. --trust opens it here; only do so if you trust who made it"
-            ) from None
+            raise UserError(f"{error}. --trust opens it here; only do so if you trust who made it") from None
     with tempfile.TemporaryDirectory(prefix="onepass-") as folder:
         written = Path(folder) / "model.json"
         command = [python or sys.executable, "-I", foreign.program, source.absolute(), written]
@@ -79,4 +77,4 @@ def _converted(source: Path, foreign: Foreign, trust: bool, python: Path | None)
                 f"{source.name} can't be opened ({reason[:SHOWN]}). A model of an earlier version of its library is "
                 "opened by that version: --python names a Python that has it"
             )
-        return foreign.checked(written.read_bytes())
+        return foreign.renewed(source.name, written.read_bytes())

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from algorithms.contract import Algorithm, Arrays, Channel, Evaluation
 from algorithms.foreign import Foreign
 from algorithms.xgboost.answers import answers
-from algorithms.xgboost.documents import checked
 from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 from algorithms.xgboost.importances import importances
 from algorithms.xgboost.metrics import METRICS
@@ -44,6 +43,12 @@ def _load(folder: Path) -> XGBoostModel:
     from algorithms.xgboost.model import load
 
     return load(folder)
+
+
+def _renewed(name: str, content: bytes) -> bytes:
+    from algorithms.xgboost.model import renewed
+
+    return renewed(name, content)
 
 
 def _evaluate(model: XGBoostModel, settings: XGBoostHyperparameters) -> Evaluation:
@@ -89,5 +94,5 @@ ALGORITHM = Algorithm(
     reply_types=("text/csv", "application/json", "application/jsonlines", "application/x-recordio-protobuf"),
     answers=answers,
     importances=importances,
-    foreign=Foreign(Path(__file__).with_name("unpickling.py"), checked),
+    foreign=Foreign(Path(__file__).with_name("unpickling.py"), _renewed),
 )

@@ -229,7 +229,7 @@ def load(directory: Path) -> XGBoostModel:
     )
     if not found:
         raise UserError(f"The model has no file {NAME}.")
-    boosters = [opened(path) for path in found]
+    boosters = [opened(path.name, path.read_bytes()) for path in found]
     for path, kind in zip(found, map(traits, boosters), strict=True):
         if kind != traits(boosters[0]):
             raise UserError(
@@ -239,15 +239,20 @@ def load(directory: Path) -> XGBoostModel:
     return XGBoostModel(tuple(boosters))
 
 
-def opened(path: Path) -> Booster:
+def renewed(name: str, content: bytes) -> bytes:
+    """A model file as this version of the library writes it. Raises UserError."""
+    return bytes(opened(name, content).save_raw("ubj"))
+
+
+def opened(name: str, content: bytes) -> Booster:
     """One that has made a prediction, so that it is configured, and any number of threads may ask it."""
     import xgboost
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     # One thread, from the first moment on: workers that fork lose all others, and would wait for them forever.
-    with refusing(path.name), threadpool_limits(1, user_api="openmp"):
+    with refusing(name), threadpool_limits(1, user_api="openmp"):
         booster = xgboost.Booster({"nthread": 1})
-        booster.load_model(bytearray(checked(path.read_bytes())))
+        booster.load_model(bytearray(checked(content)))
         model = XGBoostModel((booster,))
         model.predict(nothing_known(model.feature_dim))
         return booster

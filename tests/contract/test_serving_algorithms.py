@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import recordio
 from algorithms.contract import Arrays
 from recordio.batch import Batch
-from tests.contract.cases import CASES, Case
+from tests.contract.cases import CASES, Case, learn
 from tests.contract.served import Served
 
 RECORDS = 7
@@ -35,7 +35,7 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     case: Case = request.param
     algorithm = case.algorithm
     state = algorithm.create(algorithm.hyperparameters.from_strings(case.hyperparameters), np.random.default_rng(0))
-    state.update(Batch(*case.records(500, 1)))
+    learn(state, [Batch(*case.records(500, 1))])
     folder = tmp_path_factory.mktemp(case.name) / "model"
     folder.mkdir()
     state.finalise().save(folder, "algo-1")
@@ -66,7 +66,7 @@ def columns(body: bytes, accept: str, subject: Subject) -> Arrays:
     names = list(subject.expected)
     if accept == CSV:
         widths = [column[0].size for column in subject.expected.values()]
-        table = np.array([line.split(",") for line in body.decode().split("\n")], np.float64)
+        table = np.array([line.split(",") for line in body.decode().removesuffix("\n").split("\n")], np.float64)
         parts = np.split(table, np.cumsum(widths)[:-1], axis=1)
         return dict(zip(names, parts, strict=True))
     if accept == JSON:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from algorithms.artifacts.archives import pack
-from local.models import algorithm_name, opened
+from local.models import algorithm_name, described, opened
 from recordio.errors import UserError
 
 
@@ -53,3 +53,10 @@ def test_an_artifact_made_elsewhere_names_none(files: Path, text: str) -> None:
     assert algorithm_name(files) is None
     (files / "model.json").unlink()
     assert algorithm_name(files) is None
+
+
+def test_what_an_artifact_tells_of_itself_may_be_hidden(files: Path) -> None:
+    (files / "model.json").rename(files / ".model.json")
+    assert algorithm_name(files) == "kmeans"
+    (files / "model.json").write_text('{"algorithm": "pca"}')
+    assert described(files) == {"algorithm": "pca"}

@@ -18,7 +18,7 @@ from entrypoint.folders import Folder
 from recordio.errors import UserError
 
 EVERY_SECONDS = 5.0
-CHEAP = 0.01  # part of the time that saving may take beyond that
+CHEAP = 0.01  # part of the time that saving may take sooner
 KEPT = 2  # the newest may turn out to be damaged
 PREFIX = "checkpoint_"
 NAMED = re.compile(rf"{PREFIX}.+-\d{{9,}}")
@@ -140,6 +140,11 @@ class Checkpoints:
     def due(self) -> bool:
         return self._directory is not None and time.monotonic() - self._saved_at >= self._every_seconds
 
+    def cheap(self) -> bool:
+        """Whether one is due, or took so little that it may be saved sooner."""
+        since = time.monotonic() - self._saved_at
+        return self.due() or (self._directory is not None and since * CHEAP >= self._save_seconds)
+
     def save_when_due(self, state: Callable[[], SavedState], *, now: bool = False) -> None:
         """Save if the interval has passed, or `now`."""
         if self._directory is None or not (now or self.due()):
@@ -155,13 +160,6 @@ class Checkpoints:
                     old.unlink(missing_ok=True)
         self._saved_at = time.monotonic()
         self._save_seconds = self._saved_at - began
-
-    def save_cheaply(self, state: Callable[[], SavedState]) -> None:
-        """Save wherever saving takes a small part of the time since the last one, or the interval has passed."""
-        if self._directory is None:
-            return
-        since = time.monotonic() - self._saved_at
-        self.save_when_due(state, now=since * CHEAP >= self._save_seconds)
 
     def _of(self, saved: SavedState, hosts: int | None) -> bool:
         """Whether it is of a cluster of so many hosts, or of any but this one where that is not known."""

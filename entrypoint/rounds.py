@@ -52,9 +52,12 @@ def learn_in_rounds(job: Job, state: Guest, position: Position) -> Position:
                 shown = time.monotonic()
                 job.report.progress(each.part)
             position = Position(each.number, hosts=job.collective.hosts)
-            if job.stopped():
+            asked = np.array([job.stopping.is_set(), job.checkpoints.cheap()], np.int64)
+            stops, saves = job.collective.sums(asked)[0].tolist()
+            if stops:
+                job.stopping.set()
                 break
-            job.checkpoints.save_cheaply(partial(job.resuming.saved, state, position))
+            job.checkpoints.save_when_due(partial(job.resuming.saved, state, position), now=bool(saves))
             if saving:
                 job.save(state.finalise(), state)
     job.checkpoints.save_when_due(partial(job.resuming.saved, state, position), now=True)

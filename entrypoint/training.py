@@ -139,7 +139,7 @@ class Job:
                 return
             since = time.time()
             records = self._learn_pass(state, epoch, position.records)
-            if self.stopped() or not self._end_pass(state, epoch):
+            if self._stopped() or not self._end_pass(state, epoch):
                 return
             position = Position(epoch + 1, hosts=self.collective.hosts)
             self.checkpoints.save_when_due(partial(self.resuming.saved, state, position), now=True)
@@ -212,7 +212,7 @@ class Job:
             )
         return seen - min(seen, learned)
 
-    def stopped(self) -> bool:
+    def _stopped(self) -> bool:
         """Whether a stop came; hosts in step must agree on it."""
         if self.resuming.in_step and self.collective.sums(np.array([self.stopping.is_set()], np.int64))[0].any():
             self.stopping.set()
@@ -226,7 +226,7 @@ class Job:
         validation = None
         if channel := self.channels.get("validation"):
             validation = scored(state.held_out(), channel, self.stopping)
-            if self.stopped() if self.resuming.in_step else validation is None:
+            if self._stopped() if self.resuming.in_step else validation is None:
                 return False
         ended = state.end_pass(validation)
         for index, values in enumerate(ended.candidates):

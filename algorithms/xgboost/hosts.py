@@ -35,10 +35,13 @@ def joined(pool: Pool) -> Iterator[None]:
         "dmlc_task_id": f"{pool.rank:06d}",
         "dmlc_timeout": PATIENCE_SECONDS,
     }  # in order of rank, as our own
-    with CommunicatorContext(**arguments, **place):
-        yield
+    try:
+        with CommunicatorContext(**arguments, **place):
+            yield
+    except GeneratorExit:  # all hosts stop here
+        pass
     if tracker is not None:
-        tracker.wait_for()
+        tracker.wait_for()  # the others take their leave of it
 
 
 @cache

@@ -12,11 +12,12 @@ import numpy as np
 import psutil
 import pytest
 
-from algorithms.artifacts.states import find_state, read_state
+from algorithms.artifacts.states import read_state
 from local.models import opened
 from tests.contract.cases import CASES, Case
 from tests.contract.jobs import record_bytes, wait_for
 from tests.contract.test_local_models import ONEPASS, good, onepass, options
+from tests.contract.test_training import training_metrics as metrics_of
 
 pytest.importorskip("torch", reason="several hosts need the extra torch")
 
@@ -56,13 +57,8 @@ def of_one_host(folder: Path, case: Case, data: Path) -> dict[str, float]:
 
 
 def training_metrics(case: Case, output: Path) -> dict[str, float]:
-    """What the artifact's state gives, which holds what all hosts have seen."""
     with opened(output) as files:
-        path = find_state(files)
-        assert path is not None
-        saved = read_state(path)
-    settings = case.algorithm.hyperparameters.from_strings(saved.hyperparameters)
-    return dict(case.algorithm.restore(settings, saved.arrays, dict(saved.values)).finalise().metrics)
+        return metrics_of(case, files, case.records(700, 0))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +79,7 @@ def test_hosts_learn_what_one_would(
         assert f"{host} | " in output
     with tarfile.open(tmp_path / "model.tar.gz") as tar:
         names = tar.getnames()
-    assert "model_127.0.0.1" in names and len(names) == len(set(names))
+    assert case.model_name("127.0.0.1") in names and len(names) == len(set(names))
     found = training_metrics(case, tmp_path)
     assert found.keys() == of_one_host.keys() and found
     for name, value in of_one_host.items():
@@ -111,7 +107,7 @@ def test_wrong_settings_are_told_once(tmp_path: Path, case: Case, data: Path) ->
 
 
 def test_one_signal_keeps_the_model_of_what_all_have_seen(tmp_path: Path, case: Case, data: Path) -> None:
-    arguments = training(case, data, tmp_path, "--hosts", 2, epochs="1000000")
+    arguments = training(case, data, tmp_path, "--hosts", 2, **case.lasting(1_000_000))
     process = subprocess.Popen(
         [*ONEPASS, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -132,7 +128,8 @@ def test_a_job_goes_on_with_another_number_of_hosts(
     checkpoints = tmp_path / "checkpoints"
     kept = ("--checkpoint", checkpoints)
     cut = training(
-        case, data, tmp_path / "cut", "--hosts", before, *kept, "--distribution", "ShardedByS3Key", epochs="1000000"
+        *(case, data, tmp_path / "cut", "--hosts", before, *kept, "--distribution", "ShardedByS3Key"),
+        **case.lasting(1_000_000),
     )
     process = subprocess.Popen([*ONEPASS, *map(str, cut)], stdout=subprocess.PIPE, text=True)
     wait_for(lambda: len({*hosts_of(checkpoints)}) == before, "checkpoints of all hosts")
@@ -142,8 +139,8 @@ def test_a_job_goes_on_with_another_number_of_hosts(
     psutil.wait_procs(running, timeout=30)
     process.communicate()
     saved = [read_state(path) for path in checkpoints.glob("checkpoint_*[0-9]")]
-    epochs = max(1 + one.position["epoch"] for one in saved)
-    output = good(*training(case, data, tmp_path / "out", "--hosts", hosts, *kept, epochs=str(epochs)))
+    lasting = case.lasting(max(1 + one.position["epoch"] for one in saved))
+    output = good(*training(case, data, tmp_path / "out", "--hosts", hosts, *kept, **lasting))
     assert f"Resuming on {hosts} hosts from checkpoints of {before}." in output
     found = training_metrics(case, tmp_path / "out")
     for name, value in of_one_host.items():

@@ -24,8 +24,11 @@ from tests.contract.test_training import free_port, slowly, training_metrics
 
 pytest.importorskip("torch", reason="several hosts need the extra torch")
 
-# One that learns apart, and one that learns in step.
-KINDS = [next(case for case in CASES if case.algorithm.pooled is pooled) for pooled in (False, True)]
+# One that learns apart, one that learns in step, and a guest.
+KINDS = [
+    next(case for case in CASES if (case.algorithm.pooled, case.guest) == kind)
+    for kind in ((False, False), (True, False), (True, True))
+]
 HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 SILENCE = "2"  # seconds
 GRACE_SECONDS = 30  # a quarter of what the platform gives
@@ -45,14 +48,18 @@ class Host:
     ) -> None:
         self.job = Job(base / name, case)
         self.job.config("resourceconfig", {"current_host": name, "hosts": HOSTS[::-1], "network_interface_name": "lo"})
+        if files is None and case.guest:  # it learns when its stream has ended, and then without end
+            files = {"a.pbr": record_bytes(case.records(500, 1))}
+            self.job.configure(**case.lasting(1_000_000))
+        elif files is not None:
+            self.job.config("checkpointconfig", {"LocalPath": "/opt/ml/checkpoints"})
+            self.job.configure(**case.lasting(40))
         mode = "Pipe" if files is None else "File"
         self.job.channels(train={"TrainingInputMode": mode, "ContentType": RECORDIO})
         if files is None:
             Feeder(self.job, "train", [pieces or repeat(record_bytes(case.records(500, 1)))])
         else:
             self.job.files("train", files)
-            self.job.config("checkpointconfig", {"LocalPath": "/opt/ml/checkpoints"})
-            self.job.configure(epochs="40")
         self.log = base / f"{name}.log"
         self.log.unlink(missing_ok=True)
         self.process = self._started(
@@ -112,8 +119,14 @@ def case(request: pytest.FixtureRequest) -> Case:
         (KINDS[0], HOSTS[1], signal.SIGSTOP),
         (KINDS[1], HOSTS[0], signal.SIGSTOP),
         (KINDS[1], HOSTS[1], signal.SIGKILL),
+        (KINDS[2], HOSTS[0], signal.SIGKILL),
+        (KINDS[2], HOSTS[1], signal.SIGKILL),
+        (KINDS[2], HOSTS[2], signal.SIGSTOP),
     ],
-    ids=["leader-killed", "other-frozen", "leader-in-step-frozen", "other-in-step-killed"],
+    ids=[
+        *("leader-killed", "other-frozen", "leader-in-step-frozen", "other-in-step-killed"),
+        *("leader-of-guests-killed", "other-guest-killed", "other-guest-frozen"),
+    ],
 )
 def test_a_lost_host_ends_the_job_and_is_named(tmp_path: Path, case: Case, victim: str, how: signal.Signals) -> None:
     with running(case, tmp_path, HOSTS) as hosts:
@@ -139,7 +152,7 @@ def test_a_stop_of_one_host_stops_all_and_keeps_the_model(tmp_path: Path, case: 
         assert hosts[HOSTS[0]].says("host stops: finishing") or hosts[HOSTS[0]].says(
             f"host {HOSTS[2]} stops: finishing"
         )
-        assert f"model_{HOSTS[0]}" in hosts[HOSTS[0]].job.model_files
+        assert case.model_name(HOSTS[0]) in hosts[HOSTS[0]].job.model_files
 
 
 def test_a_host_that_waits_for_others_hears_a_stop(tmp_path: Path) -> None:
@@ -211,9 +224,9 @@ def test_a_leader_that_ends_before_all_have_come_is_named(tmp_path: Path) -> Non
         assert f"The host {HOSTS[0]} ended before all hosts had come" in other.job.failure
 
 
-def test_hosts_that_were_killed_go_on_from_the_same_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", KINDS[1:], ids=str)
+def test_hosts_that_were_killed_go_on_from_the_same_step(tmp_path: Path, case: Case) -> None:
     """Of hosts in step; those that learn apart go on each by itself."""
-    case = KINDS[1]
     shards = [record_bytes(case.records(size, seed)) for seed, size in enumerate((2000, 1100, 40))]
     files = [{"a.pbr": shard} for shard in shards]
     with running(case, tmp_path / "whole", HOSTS, files) as hosts:

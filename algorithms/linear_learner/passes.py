@@ -15,6 +15,7 @@ from algorithms.numerics.evaluation import Evaluation
 FIRST_TURN = 1000
 IN_FULL = 100_000  # records of a pass that are judged one by one,
 ONE_IN = 4  # and of those after them, one batch in so many: counting margins costs more than learning from them
+COUNTS = ("records", "everyone", "before", "batches", "turn", "expected", "learned")  # of a pass, as they are kept
 
 Matrix = NDArray[np.float32]
 
@@ -31,8 +32,9 @@ class Passing:
     records       of this host
     everyone      records of all hosts that learn in step
     before        of `everyone`, before the latest batch that had any
-    turn          of `everyone`, after which early scores are given up for late ones; it doubles each time
-    expected      of `everyone` in the pass before; 0 if the models begin with this one
+    learned       of all hosts in an earlier job, before the first pass of this one
+    turn          of `learned` and `everyone`, after which early scores are given up for late ones; it doubles each time
+    expected      of `everyone` in the pass before; 0 if this is the first of the job
     """
 
     early: Evaluation
@@ -44,6 +46,11 @@ class Passing:
     batches: int = 0
     turn: int = FIRST_TURN
     expected: int = 0
+    learned: int = 0
+
+    def __post_init__(self) -> None:
+        while self.turn <= self.learned:
+            self.turn *= 2
 
     @property
     def losses(self) -> NDArray[np.float64]:
@@ -64,16 +71,17 @@ class Passing:
             return self.late if self.everyone >= self.expected // 2 and self.batches % ONE_IN == 0 else None
         if self.expected:
             return self.early if wanted else None
-        if self.everyone >= self.turn:
+        stands = self.learned + self.everyone
+        if stands >= self.turn:
             if self._late:
                 self.early, self.late = self.late, self.early
                 self.late.clear()
             self.turn *= 2
-        return (self.late if self.everyone >= self.turn // 2 else self.early) if wanted else None
+        return (self.late if stands >= self.turn // 2 else self.early) if wanted else None
 
     def seen(self) -> Evaluation:
         """Scores of the pass, which is over: of its last stretch, or of the two last where the last one is short."""
-        if not self.expected and self._late and self.everyone >= self.turn - self.turn // 4:
+        if not self.expected and self._late and self.learned + self.everyone >= self.turn - self.turn // 4:
             return self.late
         self.early.merge(self.late)
         return self.early
@@ -81,7 +89,7 @@ class Passing:
     @property
     def _late(self) -> bool:
         """Whether any batch began late enough: large ones may not."""
-        return self.before >= self.turn // 2
+        return self.learned + self.before >= self.turn // 2
 
     def merge(self, other: Passing) -> None:
         self.early.merge(other.early)
@@ -94,14 +102,15 @@ class Passing:
     def arrays(self) -> Arrays:
         sums = {
             "totals": self.totals.copy(),
-            "counts": np.array([self.records, self.everyone, self.before, self.batches, self.turn, self.expected]),
+            "counts": np.array([getattr(self, name) for name in COUNTS]),
         }
         late = self.late.arrays() if self.turn > FIRST_TURN or self.late.counts.any() else {}  # histograms are large
         return sums | over("early.", self.early.arrays()) | over("late.", late)
 
     def restore(self, arrays: Arrays) -> None:
         self.totals = arrays["totals"].copy()
-        self.records, self.everyone, self.before, self.batches, self.turn, self.expected = arrays["counts"].tolist()
+        for name, count in zip(COUNTS, arrays["counts"].tolist(), strict=True):
+            setattr(self, name, count)
         self.early.restore(under("early.", arrays))
         if late := under("late.", arrays):
             self.late.restore(late)

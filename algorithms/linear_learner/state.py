@@ -63,7 +63,7 @@ class LinearLearnerState:
         self.history: list[dict[str, list[float] | None]] = []
         self.stopping = Stopping(self.settings.early_stopping_patience, self.settings.early_stopping_tolerance)
         if self.models is not None:
-            self.passing = self._empty_pass(expected=1)  # models that have learned answer for all of a pass
+            self.passing = self._empty_pass(learned=self.models.records)
 
     @property
     def done(self) -> bool:
@@ -382,10 +382,10 @@ class LinearLearnerState:
             total.merge(each)
         return total
 
-    def _empty_pass(self, expected: int = 0) -> Passing:
+    def _empty_pass(self, expected: int = 0, learned: int = 0) -> Passing:
         assert self.models is not None
         totals = np.zeros(len(self.models.candidates))
-        return Passing(self._evaluation(), self._evaluation(), totals, expected=expected)
+        return Passing(self._evaluation(), self._evaluation(), totals, expected=expected, learned=learned)
 
     def _restore_passes(self, arrays: Arrays, values: dict[str, Any]) -> None:
         self.passing = self._empty_pass()

@@ -13,8 +13,8 @@ proximal step in the metric of the move (Duchi and Singer 2009, eq. 3; Duchi, Ha
 gives exact zeros and is stable for any wd. `a` is the running mean of Shamir and Zhang 2013 (eq. 4, eta = 7): it has
 the noise of about the last eighth of all steps, so a constant rate does as well as one tuned to the length of the data.
 
-With a memory of T updates the clock stops at T: rates fall no further, means go on with the share of update T, and sums
-of squares keep exp(-1 / T) of what they were. So a descent goes on as one does that has made T updates, for ever.
+With a memory of T updates, what is older counts less and less: sums of squares keep exp(-1 / T) of what they were, and
+so do means, which take the share of update 8 T from then on; rates fall no further than to that of update T.
 
 Rows that are not touched stay as they are, moments too, and count their own updates; their penalties and means are
 brought up when they are next needed (Langford, Li and Zhang 2009, section 4).
@@ -32,6 +32,7 @@ from algorithms.numerics import rows as compiled
 from algorithms.numerics.schedules import Schedule
 
 EPSILON = 1e-8
+EXPONENT = 8  # of the running mean: weights of one update make up about 8 / t of it
 NEGLIGIBLE = 1e-7  # of a correction: beyond the precision of float32
 MOST_CORRECTIONS = 1 << 20
 
@@ -55,7 +56,7 @@ class Rule:
 
     @property
     def moments(self) -> tuple[float, float, float, float, float, float]:
-        return (*(self.first or (0, 0)), *(self.second or (0, 0)), EPSILON, self.memory)
+        return (*(self.first or (0, 0)), *(self.second or (0, 0)), EPSILON, EXPONENT * self.memory)
 
     def corrections(self) -> Matrix:
         """Factors of the first and second moment after 1, 2, … updates; the last holds from then on."""

@@ -26,7 +26,7 @@ cdef struct Rule:
     float keep_second
     float add_second
     float epsilon
-    double memory  # updates after which the share of each in an average stays the same
+    double settled  # updates after which the share of each in an average stays the same
     bint first  # whether there is such a moment
     bint second
 
@@ -93,7 +93,7 @@ def step(
     """
     cdef Rule known = _rule(rule)
     cdef Py_ssize_t columns = kept.shape[2], number, row, entry
-    cdef float share = _share(steps - 1, steps, known.memory)
+    cdef float share = _share(steps - 1, steps, known.settled)
     _check(rows, kept, counts, last, known, corrections, learning, decay, shrinkage)
     if gradient.shape[0] != rows.shape[0] or gradient.shape[1] != columns:
         raise ValueError("the gradient has another shape than its rows")
@@ -152,7 +152,7 @@ def settle(
                     correction = corrections[1, min(<Py_ssize_t> counts[row], corrections.shape[1]) - 1]
                     _speed(columns, here, known, correction, rates, <float> (steps - last[row]), speed)
                     _penalise(columns, here.weights, speed, rates)
-                _follow(columns, here, _share(last[row], steps, known.memory))
+                _follow(columns, here, _share(last[row], steps, known.settled))
                 last[row] = steps
             if copied:
                 for column in range(columns):
@@ -162,7 +162,7 @@ def settle(
 
 cdef Rule _rule(rule):
     cdef Rule known
-    known.keep_first, known.add_first, known.keep_second, known.add_second, known.epsilon, known.memory = rule
+    known.keep_first, known.add_first, known.keep_second, known.add_second, known.epsilon, known.settled = rule
     known.first, known.second = known.add_first != 0, known.add_second != 0
     return known
 
@@ -211,13 +211,13 @@ cdef Row _row(float[:, :, ::1] kept, Py_ssize_t row, Rule rule) noexcept nogil:
     return here
 
 
-cdef float _share(int64_t before, int64_t now, double memory) noexcept nogil:
+cdef float _share(int64_t before, int64_t now, double settled) noexcept nogil:
     """What weights that stayed the same from one update to another make up of their average then."""
     cdef double left, since = before
-    if now <= memory:
+    if now <= settled:
         left = since / <double> now
     else:
-        left = min(since, memory) / memory * pow((memory - 1) / memory, now - max(since, memory))
+        left = min(since, settled) / settled * pow((settled - 1) / settled, now - max(since, settled))
     left *= left
     left *= left
     return <float> (1 - left * left)

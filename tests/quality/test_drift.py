@@ -85,11 +85,10 @@ def next_day(name: str, turn: float, half_life: int) -> float:
     return float(np.mean(losses))
 
 
-# Half or two thirds of what was measured: 0.51, 0.44, 0.032 and 0.106. Labels are chance for the most part, whatever
-# the model.
-@pytest.mark.parametrize(("name", "saved"), [("kmeans", 0.3), ("pca", 0.3), ("dense", 0.015), ("sparse", 0.05)])
+# Half or so of what was measured: 0.54, 0.46, 0.024 and 0.070. Labels are chance for the most part, whatever the model.
+@pytest.mark.parametrize(("name", "saved"), [("kmeans", 0.3), ("pca", 0.3), ("dense", 0.012), ("sparse", 0.035)])
 def test_a_half_life_follows_the_drift(name: str, saved: float) -> None:
-    assert next_day(name, TURN, RECORDS) <= (1 - saved) * next_day(name, TURN, 0)
+    assert next_day(name, TURN, RECORDS // 2) <= (1 - saved) * next_day(name, TURN, 0)
 
 
 @pytest.mark.parametrize("name", TASKS)

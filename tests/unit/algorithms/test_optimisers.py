@@ -15,8 +15,8 @@ RULES = {
     "adam": adam(0.9, 0.999),
     "rmsprop": rmsprop(0.9),
     "adagrad": adagrad(),
-    "fading adam": adam(0.9, 0.999, memory=7),
-    "fading adagrad": adagrad(memory=12),
+    "fading adam": adam(0.9, 0.999, memory=2),
+    "fading adagrad": adagrad(memory=4),
     "no memory": sgd(0, memory=1),
 }
 
@@ -65,6 +65,7 @@ class Reference:
         shrunk = np.maximum(np.abs(self.weights) - speed * self.plan.shrinkage, 0)
         shrunk = np.sign(self.weights) * shrunk / (1 + speed * self.plan.decay)
         self.weights[started] = shrunk[started]
+        clock = min(self.steps, 8 * self.rule.memory)
         self.average += (1 - ((clock - 1) / clock) ** 8) * (self.weights - self.average)
 
 

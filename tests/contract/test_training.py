@@ -299,6 +299,22 @@ def test_model_channel_continues(case: Case, tmp_path: Path) -> None:
     assert code == 2 and "feature" in wider.failure, output
 
 
+def test_a_model_without_its_state_is_continued_or_refused(case: Case, tmp_path: Path) -> None:
+    """As an artifact made elsewhere: where its arrays suffice."""
+    earlier = trained(tmp_path / "a", case)
+    job = Job(tmp_path / "b", case)
+    job.channels(train=FILE, model={})
+    job.files("train", {"b.pbr": record_bytes(case.records(500, 2))})
+    name = case.model_name()
+    job.files("model", {name: earlier.model_files[name]})
+    code, output = job.run()
+    if case.algorithm.adopt is None:
+        assert code == 2 and f"a model alone is not enough, since {case.algorithm.alone}" in job.failure, output
+        assert not job.model_files
+    else:
+        assert code == 0 and f"Continuing the earlier model with {case.algorithm.alone}." in output, output
+
+
 def slowly(content: bytes, pieces: int, seconds: float) -> Iterator[bytes]:
     step = len(content) // pieces + 1
     for start in range(0, len(content), step):

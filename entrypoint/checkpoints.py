@@ -90,14 +90,15 @@ class Checkpoints:
             self._known = {self._path(mine[0]): mine[1]}
         if self._directory is None or before == self._hosts:
             return []
-        self._superseded = [path for path in self._directory.iterdir() if NAMED.fullmatch(path.name)]
-        hosts = sorted({path.name.rpartition("-")[0].removeprefix(PREFIX) for path in self._superseded})
+        names = [path.name for path in self._directory.iterdir() if NAMED.fullmatch(path.name)]
         steps: dict[tuple[int, int, int], list[Path]] = {}
         newest: list[tuple[int, int, Path]] = []
-        for host in hosts:
+        for host in sorted({name.rpartition("-")[0].removeprefix(PREFIX) for name in names}):
             theirs = Checkpoints(self._directory, host)
             whole = [(Position.of(found), number) for number, found in theirs._whole() if self._of(found, before)]
-            newest += [(position.epoch, position.records, theirs._path(number)) for position, number in whole[:1]]
+            for position, number in whole[:1]:
+                newest.append((position.epoch, position.records, theirs._path(number)))
+                self._superseded += [path for path in theirs._files() if theirs._number(path) <= number]
             for position, number in whole:
                 steps.setdefault((position.epoch, number, position.hosts), []).append(theirs._path(number))
         if not together:

@@ -23,16 +23,18 @@ from tests.contract.cases import CASES, Case
 from tests.contract.jobs import PATIENCE_SECONDS, RECORDIO, Job, record_bytes, wait_for
 from tests.contract.test_training import free_port
 
-FORKED_KILLS = 35  # for each algorithm and mode
+FORKED_KILLS = 25  # for each algorithm and mode
 WHOLE_KILLS = 4  # the same, of processes that also load Python and all else
-HOST_KILLS = 4  # for each algorithm
+HOST_KILLS = 4  # of one of three hosts, for each kind
 HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
-STOPS = 10  # for each algorithm
+STOPS = 8  # for each algorithm
 GRACE_SECONDS = 10  # of `docker stop`, the shortest that there is
 MODES = ("File", "Pipe")
 OFTEN = {"ONEPASS_CHECKPOINT_SECONDS": "0"}
 
-pytestmark = pytest.mark.parametrize("case", CASES, ids=str)
+all_cases = pytest.mark.parametrize("case", CASES, ids=str)
+# One that learns apart, and one that learns in step.
+KINDS = [next(case for case in CASES if case.algorithm.pooled is pooled) for pooled in (False, True)]
 
 
 class Lives:
@@ -119,6 +121,7 @@ def uninterrupted(lives: Lives) -> tuple[dict[str, bytes], float]:
     return lives.job.model_files, time.monotonic() - since
 
 
+@all_cases
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("forked", "kills"), [(True, FORKED_KILLS), (False, WHOLE_KILLS)], ids=["forked", "whole"])
 def test_killed_at_any_moment(case: Case, mode: str, forked: bool, kills: int, tmp_path: Path) -> None:
@@ -140,6 +143,7 @@ def test_killed_at_any_moment(case: Case, mode: str, forked: bool, kills: int, t
     assert resumed > kills // 4 or not forked, "hardly any life went on from a checkpoint"
 
 
+@all_cases
 def test_stopped_at_any_moment(case: Case, tmp_path: Path) -> None:
     """SIGTERM: the job ends well, with the model of what it has seen, and the next life goes on from there."""
     rng = np.random.default_rng(0)
@@ -166,6 +170,7 @@ def test_stopped_at_any_moment(case: Case, tmp_path: Path) -> None:
     assert saved, "no stop came while records were learned"
 
 
+@pytest.mark.parametrize("case", KINDS, ids=str)
 def test_hosts_of_which_one_is_killed_at_any_moment(case: Case, tmp_path: Path) -> None:
     """From their meeting on: the others end by themselves; begun again, all end with the model of hosts left alone."""
     pytest.importorskip("torch", reason="several hosts need the extra torch")

@@ -179,6 +179,21 @@ def test_a_move_to_another_number_of_hosts_can_be_cut_off(tmp_path: Path, togeth
     assert [records_of(kept) for kept in (leader, other)] == [7, 7]
 
 
+def test_a_move_that_was_cut_off_keeps_what_is_new(tmp_path: Path) -> None:
+    for one in cluster(tmp_path, 3):
+        save(one, 1, 2)
+        one.save_when_due(lambda: state(0, epoch=0, records=3, hosts=3), now=True)
+    leader, other = cluster(tmp_path, 2)
+    with pytest.raises(CutOff):
+        other.replace(lambda: state(0, epoch=1, records=7, hosts=2), Cut(at=1), leader=False)
+    leader, other = cluster(tmp_path, 2)
+    assert len(leader.of_another_cluster()) == 3
+    for one in (other, leader):
+        one.replace(lambda: state(0, epoch=1, records=8, hosts=2), Collective(), leader=one is leader)
+    assert [records_of(kept) for kept in cluster(tmp_path, 2)] == [8, 8]
+    assert len(names(tmp_path)) == 2, "what the three had saved is still there"
+
+
 def test_a_checkpoint_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(Checkpoints(tmp_path, "algo-1"), 1, 2)
     read = []

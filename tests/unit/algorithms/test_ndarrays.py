@@ -50,10 +50,23 @@ def test_reads_every_age_of_the_format(array: bytes) -> None:
     )
 )
 def test_round_trip(named: list[tuple[str, np.ndarray]]) -> None:
-    found, names = ndarrays.decode(ndarrays.encode([array for _, array in named], [name for name, _ in named]))
+    given = [array for _, array in named], [name for name, _ in named]
+    content = ndarrays.encode(*given)
+    assert ndarrays.size(*given) == len(content)
+    found, names = ndarrays.decode(content)
     assert names == [name for name, _ in named]
     for before, after in zip((array for _, array in named), found, strict=True):
         assert (before.dtype, before.shape, before.tobytes()) == (after.dtype, after.shape, after.tobytes())
+
+
+def test_rows_that_lie_apart_are_written_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = np.arange(60, dtype=np.float32).reshape(10, 6)
+    whole = ndarrays.encode([table[:, :5], table[:, 5:].T])
+    monkeypatch.setattr(ndarrays, "PIECE_BYTES", 50)
+    pieces = [*ndarrays.pieces([table[:, :5], table[:, 5:].T])]
+    assert b"".join(pieces) == whole and max(map(len, pieces)) <= 50
+    (left, right), _ = ndarrays.decode(whole)
+    np.testing.assert_array_equal(np.vstack([left.T, right]), table.T)
 
 
 @given(st.data())

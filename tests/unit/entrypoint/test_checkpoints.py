@@ -264,3 +264,24 @@ def test_a_folder_that_takes_no_files() -> None:
         assert text == f"PlatformError: The checkpoint folder {folder}/new {expected}"
         with pytest.raises(PlatformError, match=r"can't be written: File exists\. Expected a folder"):
             Checkpoints(folder / "checkpoint_algo-1-000000000", "algo-1")
+
+
+def together(folder: Path) -> list[str]:
+    """Checkpoints that a host alone goes on from, of hosts that had parts of one model."""
+    return [path.name for path in Checkpoints(folder, "algo-1").of_another_cluster(together=True)]
+
+
+def test_parts_of_one_model_are_those_of_one_step(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for host, saves in (("algo-1", 3), ("algo-2", 2), ("algo-3", 3)):
+        kept = Checkpoints(tmp_path, host, hosts=3)
+        for number in range(saves):
+            where = {"epoch": 0, "records": 10 * number, "hosts": 3}
+            kept.save_when_due(lambda where=where: state(0, **where), now=True)  # type: ignore[misc]
+    assert together(tmp_path) == [f"checkpoint_algo-{number}-000000001" for number in (1, 2, 3)]
+    newest = Checkpoints(tmp_path, "algo-1").of_another_cluster(together=False)
+    assert [path.name[-11:] for path in newest] == ["3-000000002", "1-000000002", "2-000000001"]
+    (tmp_path / "checkpoint_algo-2-000000001").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert together(tmp_path) == []
+    assert "not all of those have one of the same step" in caplog.text
+    assert Checkpoints(tmp_path, "algo-1", hosts=3).of_another_cluster(together=True) == []

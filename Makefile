@@ -69,7 +69,7 @@ test-sanitized: env  ## compiled code under gcc's address and undefined-behaviou
 
 SANITIZED = tests/unit/recordio/test_tensors.py tests/unit/recordio/test_writing.py tests/unit/recordio/test_csv.py \
     tests/unit/recordio/test_libsvm.py tests/unit/recordio/test_json_records.py tests/properties/test_recordio_streams.py \
-    tests/unit/algorithms/test_factorization_machines.py
+    tests/unit/algorithms/test_factorization_machines.py tests/unit/algorithms/test_keys.py
 
 quickstart: env      ## train on real data, serve, ask, draw
 	.venv/bin/python examples/quickstart.py

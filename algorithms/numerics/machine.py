@@ -1,8 +1,9 @@
-"""Processors and memory that this process may use: of the machine, or of its control group where that is less."""
+"""Processors and memory that this process may use: of the machine, its control group, or its own limits (ulimit)."""
 
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def memory_free(root: Path = ROOT) -> int:
         used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes")
         if limit is not None and used is not None:
             free.append(limit - used + _droppable(folder))
+    sizes = _kibibytes(root / "proc/self/status")
+    for which, taken in ((resource.RLIMIT_DATA, "VmData"), (resource.RLIMIT_AS, "VmSize")):
+        soft, _ = resource.getrlimit(which)
+        if soft != resource.RLIM_INFINITY:
+            free.append(soft - (sizes.get(taken, 0) << 10))
     return max(0, min(free))
 
 
@@ -69,8 +75,14 @@ def _droppable(folder: Path) -> int:
 
 
 def _meminfo(root: Path, field: str) -> int:
-    sizes = dict(line.split(":", 1) for line in _lines(root / "proc/meminfo") if ":" in line)
-    return int(sizes[field].split()[0]) << 10 if field in sizes else NO_LIMIT
+    sizes = _kibibytes(root / "proc/meminfo")
+    return sizes[field] << 10 if field in sizes else NO_LIMIT
+
+
+def _kibibytes(path: Path) -> dict[str, int]:
+    """Lines such as `MemTotal: 16 kB` by their names."""
+    fields = (line.replace(":", " ").split() for line in _lines(path))
+    return {words[0]: int(words[1]) for words in fields if len(words) == 3 and words[2] == "kB" and words[1].isdigit()}
 
 
 def _number(path: Path) -> int | None:

@@ -27,6 +27,11 @@ CUSTOMER = (
     "Check failed: label_correct",
     "Parameter reg_lambda should be greater equal to 0",
 )
+# Words of the library now, and those that clients look for. The base score is estimated from the labels.
+WORDED = {
+    "base_score must be in (0,1) for the logistic loss": CUSTOMER[0],
+    "label must be discrete values in the range of [0, num_class)": CUSTOMER[1],
+}
 
 Scores = dict[tuple[str, str], float]  # by channel and metric
 Judge = Callable[[NDArray[Any], xgboost.DMatrix], list[tuple[str, float]]]
@@ -101,13 +106,20 @@ class Boosting:
     def model_scores(self) -> Scores:
         return self.best_scores or self.scores
 
-    def begin(self, train: xgboost.DMatrix, held: xgboost.DMatrix | None) -> None:
+    def __post_init__(self) -> None:
+        self._source = self.raw
+
+    def begin(self, train: xgboost.DMatrix, held: xgboost.DMatrix | None, first: int = 0) -> None:
+        """first   round of this job, which may have been interrupted since"""
         self._matrices = [(train, "train")] + ([(held, "validation")] if held is not None else [])
         parameters = dict(self.course.parameters)
         if self.course.sampled:
             parameters["seed_per_iteration"] = True
         raw = None if self.raw is None else bytearray(self.raw)
         with told():
+            if self.course.sampled and self.rounds > first and parameters.get("tree_method") == "approx":
+                # For some objectives it draws bins once, from what the first round sampled.
+                xgboost.Booster(parameters, [train]).update(train, first)
             self._booster = xgboost.Booster(parameters, [matrix for matrix, _ in self._matrices], model_file=raw)
 
     def learn(self) -> str:
@@ -149,7 +161,7 @@ class Boosting:
 
     def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
         """The engine knows no half-updated booster: an update begins anew."""
-        raw, rounds = (self.raw, 0) if self.course.updating else (self.now(), self.rounds)
+        raw, rounds = (self._source, 0) if self.course.updating else (self.now(), self.rounds)
         arrays = {name: np.frombuffer(each, np.uint8) for name, each in (("raw", raw), ("best", self.best_raw)) if each}
         scores, best_scores = (
             [[*key, value] for key, value in each.items()] for each in (self.scores, self.best_scores)
@@ -215,9 +227,11 @@ def told() -> Iterator[None]:
     try:
         yield
     except xgboost.core.XGBoostError as error:
-        text = str(error)
+        text = str(error).partition("\nStack trace:")[0]
         if "/collective/" in text:
             raise RuntimeError(text) from error
+        for now, before in WORDED.items():
+            text = text.replace(now, f"{before} ({now})")
         if any(known in text for known in CUSTOMER):
             raise UserError(text) from error
         raise AlgorithmError(f"XGB train call failed with exception:\n {text}") from error

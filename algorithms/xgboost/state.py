@@ -80,7 +80,7 @@ class XGBoostState:
                     with told():
                         train = matrices.matrix(self.train)
                         held = matrices.matrix(self.held, like=train) if facts.held else None
-                    self.boosting.begin(train, held)
+                    self.boosting.begin(train, held, self.first)
                     del train, held
                     yield from self._boosted(0)
             finally:

@@ -33,6 +33,11 @@ def options(case: Case, **changed: str) -> list[str]:
     return [word for name, value in (case.hyperparameters | changed).items() for word in ("-H", f"{name}={value}")]
 
 
+def typed(case: Case) -> list[str]:
+    """For an algorithm that takes records of no stated type for something else."""
+    return [] if case.algorithm.content_type == RECORDIO else ["--content-type", f"train={RECORDIO}"]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("local")
@@ -56,26 +61,30 @@ def data(folder: Path, case: Case) -> Path:
 @pytest.fixture(scope="module")
 def model(folder: Path, case: Case, data: Path) -> Path:
     output = folder / f"{case}-model"
-    good("train", case, "--channel", f"train={data}", *options(case), "--output", output)
+    good("train", case, "--channel", f"train={data}", *typed(case), *options(case), "--output", output)
     return output / "model.tar.gz"
 
 
 def test_a_pipe_gives_the_model_of_the_file(folder: Path, case: Case, data: Path, model: Path) -> None:
     output = folder / f"{case}-piped"
-    channel = ("--channel", f"train={data}")
+    channel = ("--channel", f"train={data}", *typed(case))
     good("train", case, *channel, "--input-mode", "Pipe", *options(case), "--output", output)
     assert (output / "model.tar.gz").read_bytes() == model.read_bytes()
 
 
 def test_an_earlier_model_goes_on(folder: Path, case: Case, data: Path, model: Path) -> None:
     output = folder / f"{case}-continued"
-    good("train", case, "--channel", f"train={data}", "--model", model, *options(case), "--output", output)
+    good(
+        "train", case, "--channel", f"train={data}", *typed(case), "--model", model, *options(case), "--output", output
+    )
     assert (output / "model.tar.gz").read_bytes() != model.read_bytes()
 
 
 def test_a_fault_reaches_standard_error_with_its_exit_code(folder: Path, case: Case, data: Path) -> None:
     output = folder / f"{case}-none"
-    run = onepass("train", case, "--channel", f"train={data}", *options(case, nonsense="1"), "--output", output)
+    run = onepass(
+        "train", case, "--channel", f"train={data}", *typed(case), *options(case, nonsense="1"), "--output", output
+    )
     assert run.returncode == 2
     assert "'nonsense' was unexpected" in run.stderr
     assert not output.exists()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from algorithms.numerics import machine
@@ -68,3 +70,18 @@ def test_no_limit_of_version_1(tmp_path: Path) -> None:
         },
     )
     assert machine.memory_limit(root) == 1000 << 10
+
+
+def test_limits_of_the_process_count_too() -> None:
+    program = """
+import resource
+from algorithms.numerics.machine import memory_free
+resource.setrlimit(resource.RLIMIT_DATA, (300 << 20, resource.RLIM_INFINITY))
+before = memory_free()
+held = bytearray(100 << 20)
+print(before, before - memory_free())
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    before, taken = map(int, run.stdout.split())
+    assert 0 < before < 300 << 20
+    assert abs(taken - (100 << 20)) < 1 << 20

@@ -96,8 +96,9 @@ def test_a_served_model_answers(case: Case, model: Path) -> None:
     try:
         assert server.stdout is not None
         found = next(filter(None, (re.search(r"Ready at (http://\S+?:\d+)", line) for line in server.stdout)))
+        headers = {"Content-Type": RECORDIO, "Accept": "application/json"}
         request = urllib.request.Request(
-            f"{found[1]}/invocations", record_bytes((case.records(5, 9)[0], None)), {"Content-Type": RECORDIO}
+            f"{found[1]}/invocations", record_bytes((case.records(5, 9)[0], None)), headers
         )
         told = server.stdout.readline()  # a request that it takes
         assert f"Content-Type: {'text/csv' if 'text/csv' in case.algorithm.request_types else RECORDIO}'" in told

@@ -6,7 +6,7 @@ Numbers of typed arrays become NumPy arrays; all else becomes what JSON would be
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ NUMBERS = {
     b"d": ">f4",
     b"D": ">f8",
 }
-MARKERS = {np.dtype(form).newbyteorder("=").str[1:]: marker for marker, form in NUMBERS.items()}
+MARKERS = {form[1:]: marker for marker, form in NUMBERS.items()}
+LENGTH = struct.Struct(">q")
 CONSTANTS = {b"Z": None, b"T": True, b"F": False}
 
 
@@ -66,9 +67,10 @@ class _Reader:
         raise UserError(f"byte {self.place - 1}: got {marker!r}, expected a value")
 
     def _count(self) -> int:
-        if (marker := self.take(1)) != b"L":
-            raise UserError(f"byte {self.place - 1}: got {marker!r}, expected a length")
-        count: int = struct.unpack(">q", self.take(8))[0]
+        start, self.place = self.place, self.place + 9
+        if self._content[start : start + 1] != b"L" or self.place > len(self._content):
+            raise UserError(f"byte {start}: got {self._content[start : start + 1]!r}, expected a length")
+        count: int = LENGTH.unpack_from(self._content, start + 1)[0]
         if not 0 <= count <= len(self._content) - self.place:
             raise UserError(f"byte {self.place - 8}: got a length of {count}, and fewer bytes than that")
         return count
@@ -112,33 +114,35 @@ class _Reader:
 
 def encode(value: Any) -> bytes:
     """The other way round. Floats are written in single precision."""
-    return b"".join(_written(value))
+    parts: list[bytes] = []
+    _write(value, parts.append)
+    return b"".join(parts)
 
 
-def _written(value: Any) -> Iterator[bytes]:
+def _write(value: Any, put: Callable[[bytes], None]) -> None:
     match value:
         case None | True | False:
-            yield next(marker for marker, constant in CONSTANTS.items() if constant is value)
-        case int():
-            yield b"L" + struct.pack(">q", value)
-        case float():
-            yield b"d" + np.array(value, ">f4").tobytes()
+            put(next(marker for marker, constant in CONSTANTS.items() if constant is value))
         case str():
-            yield b"S" + _counted(value.encode())
-        case dict():
-            yield b"{"
-            for name, inner in value.items():
-                yield _counted(name.encode())
-                yield from _written(inner)
-            yield b"}"
+            put(b"S" + _counted(value.encode()))
         case np.ndarray():
-            marker = MARKERS[value.dtype.newbyteorder("=").str[1:]]
-            yield b"[$" + marker + b"#" + _length(len(value))
-            yield value.astype(NUMBERS[marker], copy=False).tobytes()
+            marker = MARKERS[value.dtype.str[1:]]
+            put(b"[$" + marker + b"#" + _length(len(value)))
+            put(value.astype(NUMBERS[marker], copy=False).tobytes())
+        case int():
+            put(b"L" + LENGTH.pack(value))
+        case float():
+            put(b"d" + struct.pack(">f", np.float32(value)))
+        case dict():
+            put(b"{")
+            for name, inner in value.items():
+                put(_counted(name.encode()))
+                _write(inner, put)
+            put(b"}")
         case _:
-            yield b"[#" + _length(len(value))
+            put(b"[#" + _length(len(value)))
             for inner in value:
-                yield from _written(inner)
+                _write(inner, put)
 
 
 def _counted(text: bytes) -> bytes:
@@ -146,4 +150,4 @@ def _counted(text: bytes) -> bytes:
 
 
 def _length(count: int) -> bytes:
-    return b"L" + struct.pack(">q", count)
+    return b"L" + LENGTH.pack(count)

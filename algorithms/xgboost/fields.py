@@ -52,6 +52,9 @@ def count(value: Any, name: str, least: int, most: int) -> int:
 
 def array(value: Any, name: str, kind: str, length: int | None = None) -> NDArray[Any]:
     """Numbers of one axis as `kind`, such as i4, in which they must fit."""
+    wanted = np.dtype(kind)
+    if isinstance(value, np.ndarray) and value.dtype.str[1:] == wanted.str[1:] and length in (None, len(value)):
+        return value.astype(wanted)  # as of UBJSON, in the order of this machine's bytes
     try:
         found = np.asarray(value) if isinstance(value, list | np.ndarray) else None
     except (ValueError, OverflowError):
@@ -60,7 +63,6 @@ def array(value: Any, name: str, kind: str, length: int | None = None) -> NDArra
         raise UserError(f"{name}: expected a list of numbers")
     if length is not None and len(found) != length:
         raise UserError(f"{name}: got {len(found)} numbers, expected {length}")
-    wanted = np.dtype(kind)
     if wanted.kind in "iu" and len(found):
         limits = np.iinfo(wanted)
         if found.dtype.kind == "f" or int(found.min()) < limits.min or int(found.max()) > limits.max:

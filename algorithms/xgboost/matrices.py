@@ -136,6 +136,13 @@ def _about(spool: Spool, block: slice, rows: Rows | None) -> dict[str, Any]:
     }
     if "qid" in found and "weight" in found:  # the engine wants one for each query
         found["weight"] = found["weight"][_beginnings(found["qid"])]
+    if "qid" in found:  # in rising order, though ids may be any
+        groups = found["qid"]
+        found["qid"] = np.cumsum(np.r_[False, groups[1:] != groups[:-1]][: len(groups)])
+    if spool.bounds and "label" in found:  # of one label, both are it
+        labels = found.pop("label")
+        lower, upper = (labels, labels) if labels.ndim == 1 else (labels[:, 0], labels[:, -1])
+        found |= {"label_lower_bound": lower, "label_upper_bound": upper}
     return found
 
 

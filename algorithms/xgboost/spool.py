@@ -45,10 +45,12 @@ class Spool:
     where the engine holds several times as much for each record.
 
     width    of the widest record; features that are absent from a narrower one are missing
+    bounds   whether labels are the lower and upper bound of what is to be predicted
     values   given in all, missing ones of dense records included
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, bounds: bool = False) -> None:
+        self.bounds = bounds
         self.width = 0
         self.values = 0
         self.sparse = False

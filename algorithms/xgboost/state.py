@@ -53,7 +53,8 @@ class XGBoostState:
     def __init__(self, settings: XGBoostHyperparameters) -> None:
         self.settings = settings
         self.pool: Pool = Alone()
-        self.train, self.held = Spool(), Spool()
+        bounds = settings.task == "survival:aft"
+        self.train, self.held = Spool(bounds=bounds), Spool(bounds=bounds)
         self.first = 0
         self.finished: list[Boosting] = []
         self.boosting = Boosting(self._course())

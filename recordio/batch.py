@@ -20,12 +20,14 @@ class Batch:
     labels     (records,) or (records, labels), or None when the records carry none
     weights    (records,), how much each record counts, or None when they don't say
     groups     (records,), int64, the query that each record belongs to, or None when they don't say
+    names      of the features, or None where the format has none
     """
 
     features: NDArray[Any] | csr_array[Any]
     labels: NDArray[Any] | None = None
     weights: NDArray[Any] | None = None
     groups: NDArray[np.int64] | None = None
+    names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return int(self.features.shape[0])
@@ -49,4 +51,5 @@ class Batch:
 
     def __getitem__(self, rows: slice) -> Batch:
         """A view of some records."""
-        return Batch(self.features[rows], *(None if column is None else column[rows] for column in self.columns))
+        labels, weights, groups = (None if column is None else column[rows] for column in self.columns)
+        return Batch(self.features[rows], labels, weights, groups, self.names)

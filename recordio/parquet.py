@@ -38,8 +38,9 @@ def blocks(source: Source, *, label_size: int, dtype: DTypeLike, limits: Limits)
     with opened(source) as stream:
         file = seekable(stream) or held(stream, limits.record_bytes, "Parquet")
         try:
-            for table in _Table(file, label_size, np.dtype(dtype), limits).parts():
-                yield Batch(table[:, label_size:], labels_of(table[:, :label_size]))
+            whole = _Table(file, label_size, np.dtype(dtype), limits)
+            for table in whole.parts():
+                yield Batch(table[:, label_size:], labels_of(table[:, :label_size]), names=whole.names(label_size))
         except OSError as error:
             if error.errno is not None:  # the disk's, not pyarrow's
                 raise
@@ -105,6 +106,11 @@ class _Table:
         self._columns = _columns(opened.schema_arrow, opened.metadata.num_columns, label_size)
         buffer = max(LEAST_BUFFER_BYTES, min(BUFFER_BYTES // len(self._columns), BUFFER_BYTES // 16))
         self._parquet = parquet.ParquetFile(source, metadata=opened.metadata, pre_buffer=False, buffer_size=buffer)
+
+    def names(self, label_size: int) -> tuple[str, ...] | None:
+        """Of the features, where each has a column of its own."""
+        columns = self._columns[label_size:]
+        return None if any(column.lists for column in columns) else tuple(column.name for column in columns)
 
     def parts(self) -> Iterator[NDArray[Any]]:
         """All records, a few at a time."""

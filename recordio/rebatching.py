@@ -80,6 +80,7 @@ class _Pending:
         self.missing = size
         self._features: list[_Dense | _Sparse] = []  # one, unless dense and sparse records alternate
         self._columns: list[_Growing | None] = [None, None, None]
+        self._names: tuple[str, ...] | None = None
 
     def add(self, block: Batch, start: int, end: int) -> None:
         kind = _Dense if isinstance(block.features, np.ndarray) else _Sparse
@@ -91,6 +92,7 @@ class _Pending:
             if column is not None:
                 growing = self._columns[place] = self._columns[place] or _Growing()
                 growing.add(column[start:end], times)
+        self._names = block.names  # of the last one
         self.missing -= end - start
 
     def batch(self) -> Batch:
@@ -99,7 +101,8 @@ class _Pending:
             from scipy.sparse import csr_array, vstack
 
             parts = [vstack([csr_array(part) for part in parts], format="csr")]
-        return Batch(parts[0], *(None if column is None else column.array() for column in self._columns))
+        labels, weights, groups = (None if column is None else column.array() for column in self._columns)
+        return Batch(parts[0], labels, weights, groups, self._names)
 
 
 class _Dense:

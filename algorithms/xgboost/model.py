@@ -197,6 +197,13 @@ def known(batch: Batch) -> Any:
     return csr_matrix((features.data, features.indices, features.indptr), shape=features.shape)
 
 
+def named(booster: Booster, names: tuple[str, ...] | None) -> Booster:
+    """The booster with its features named so, as far as the library can write them; it learns on without names."""
+    fitting = names is not None and len(names) == booster.num_features() and not set("[]<") & set("".join(names))
+    booster.feature_names = list(names) if names is not None and fitting else None
+    return booster
+
+
 def used_rounds(booster: Booster) -> tuple[int, int]:
     """All of them, where the attribute is none of training's."""
     best = booster.attr("best_iteration") or ""

@@ -20,7 +20,7 @@ from algorithms.xgboost.hosts import joined
 from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 from algorithms.xgboost.matrices import Matrices
 from algorithms.xgboost.metrics import custom
-from algorithms.xgboost.model import XGBoostModel
+from algorithms.xgboost.model import XGBoostModel, named
 from algorithms.xgboost.spool import Spool
 from recordio.batch import Batch
 from recordio.errors import UserError
@@ -48,6 +48,7 @@ class XGBoostState:
     first      rounds of an earlier model, which come before this job's
     finished   boosters of folds that have ended
     boosting   the one that learns now
+    names      of the features, where all records of the train channel agree on them
     """
 
     def __init__(self, settings: XGBoostHyperparameters) -> None:
@@ -56,10 +57,13 @@ class XGBoostState:
         bounds = settings.task == "survival:aft"
         self.train, self.held = Spool(bounds=bounds), Spool(bounds=bounds)
         self.first = 0
+        self.names: tuple[str, ...] | None = None
         self.finished: list[Boosting] = []
         self.boosting = Boosting(self._course())
 
     def update(self, batch: Batch) -> None:
+        if batch.names not in (None, self.names):
+            self.names = None if len(self.train) else batch.names
         self.train.append(batch)
 
     def hold_out(self, batch: Batch) -> None:
@@ -110,7 +114,8 @@ class XGBoostState:
         scores = _mean([boosting.model_scores for boosting in boosters])
         judged = "validation" if any(channel == "validation" for channel, _ in scores) else "train"
         metrics = {name: value for (channel, name), value in scores.items() if channel == judged}
-        return XGBoostModel(tuple(boosting.model() for boosting in boosters), metrics, self.settings.model_dump())
+        models = tuple(named(boosting.model(), self.names) for boosting in boosters)
+        return XGBoostModel(models, metrics, self.settings.model_dump())
 
     def snapshot(self) -> tuple[Arrays, dict[str, Any]]:
         arrays: Arrays = {}
@@ -145,7 +150,9 @@ class XGBoostState:
                 "booster to go on with, and no cross validation"
             )
         state = cls(settings)
-        state.boosting = Boosting.of(state.boosting.course, model.boosters[0])
+        earlier = model.boosters[0]
+        state.names = tuple(earlier.feature_names) if earlier.feature_names else None
+        state.boosting = Boosting.of(state.boosting.course, named(earlier.copy(), None))
         state.first = state.boosting.rounds
         return state
 

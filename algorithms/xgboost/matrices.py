@@ -15,7 +15,7 @@ import xgboost
 from numpy.typing import NDArray
 
 from algorithms.numerics.machine import memory_free
-from algorithms.xgboost.spool import Spool
+from algorithms.xgboost.spool import Spool, scratch_folder
 
 Rows = NDArray[np.bool_]
 
@@ -60,7 +60,7 @@ class Matrices:
                 *(kind, need >> 20, free >> 20),
             )
         else:
-            self._folder = tempfile.mkdtemp(prefix="onepass-pages-")
+            self._folder = tempfile.mkdtemp(prefix="onepass-pages-", dir=scratch_folder())
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
             log.info(
                 "Training from pages in %s: in memory, %s would take about %d MiB, and %d are free.",

@@ -20,6 +20,16 @@ BLOCK_BYTES = 32 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def scratch_folder() -> str:
+    """Raises PlatformError when no folder can be written, as in a container that is read-only."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise PlatformError(
+            "No folder for scratch files can be written: set the variable TMPDIR to one, or mount one at /tmp"
+        ) from error
+
+
 @dataclass(frozen=True)
 class _Part:
     """A batch in the file: rows of cells, or values, columns and ends of rows.
@@ -182,7 +192,7 @@ class Spool:
         content = np.ascontiguousarray(array, kind).reshape(-1).view(np.uint8).data
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="onepass-")  # noqa: SIM115 - closed with the job
+                self._file = tempfile.TemporaryFile(dir=scratch_folder())  # noqa: SIM115 - closed with the job
             while content:
                 written = os.write(self._file.fileno(), content)
                 self._bytes, content = self._bytes + written, content[written:]

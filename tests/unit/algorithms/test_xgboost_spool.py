@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from scipy.sparse import csr_array
 from algorithms.xgboost import spool as module
 from algorithms.xgboost.spool import Spool
 from recordio.batch import Batch
+from recordio.errors import PlatformError
 
 Kinds = list[tuple[bool, int, int]]  # sparse, records, width
 
@@ -78,10 +80,20 @@ def test_blocks_end_where_queries_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(block.start, block.stop) for block in spool.blocks(np.array([0, 4, 9]))] == [(0, 4), (4, 9), (9, 10)]
 
 
+def test_a_read_only_machine_is_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    with pytest.raises(PlatformError, match="set the variable TMPDIR to one, or mount one at /tmp"):
+        Spool().append(Batch(np.zeros((1, 1), np.float32)))
+
+
 FULL = """
 import resource, numpy as np
 from algorithms.xgboost.spool import Spool
 from recordio.batch import Batch
+from recordio.errors import PlatformError
 from recordio.errors import PlatformError
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 spool = Spool()

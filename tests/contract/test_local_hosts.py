@@ -151,11 +151,15 @@ def test_a_job_goes_on_with_another_number_of_hosts(
     psutil.wait_procs(running, timeout=30)
     process.communicate()
     saved = [read_state(path) for path in checkpoints.glob("checkpoint_*[0-9]")]
-    lasting = case.lasting(max(1 + one.position["epoch"] for one in saved))
+    at_least = int(case.hyperparameters.get(case.algorithm.lasting, "1"))
+    lasting = case.lasting(max(at_least, *(1 + one.position["epoch"] for one in saved)))
     output = good(*training(case, data, tmp_path / "out", "--hosts", hosts, *kept, **lasting))
     assert f"Resuming on {hosts} hosts from checkpoints of {before}." in output
     found = training_metrics(case, tmp_path / "out")
     for name, value in of_one_host.items():
+        if case.guest:  # it may have learned for more rounds, and so better
+            assert found[name] < value * (1 + case.merge_tolerance)
+            continue
         assert found[name] == pytest.approx(value, rel=max(0.01, case.merge_tolerance))
     assert len({*hosts_of(checkpoints)}) == hosts
 

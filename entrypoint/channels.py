@@ -87,6 +87,8 @@ class DataChannel:
         try:
             seen = 0
             for batch in self._as_wide_as_told(rebatch(self._blocks(number, size), size)):
+                if not (seen or number):
+                    self._tell(batch)
                 yield self._checked(batch, seen)
                 seen += len(batch)
         except DataError as error:
@@ -169,6 +171,14 @@ class DataChannel:
         if not stat.S_ISFIFO(path.stat().st_mode):
             raise PlatformError(f"{path} is not a named pipe, though the channel's input mode is Pipe")
         return True
+
+    def _tell(self, batch: Batch) -> None:
+        """What stands beside features and labels: libsvm without labels looks like libsvm with weights."""
+        beside = [
+            name for name, column in (("weights", batch.weights), ("query ids", batch.groups)) if column is not None
+        ]
+        if beside:
+            log.info("Channel %s: records have %s.", self.name, " and ".join(beside))
 
     def _label_hint(self) -> str:
         """A label column that is counted as a feature, or the other way round, is the usual cause in CSV."""

@@ -273,6 +273,7 @@ def test_no_remarks_without_a_reason() -> None:
     ]
 
 
+@pytest.mark.filterwarnings("ignore:.*manually specified the `updater`")
 @pytest.mark.parametrize("name", UPDATERS)
 def test_every_updater(name: str) -> None:
     linear = name in ("shotgun", "coord_descent")

@@ -382,7 +382,8 @@ LABELLED: dict[str, Any] = {"width": None, "labelled": True, "label_size": 1, "s
 
 
 @pytest.mark.parametrize("mode", ["File", "Pipe"])
-def test_libsvm_is_as_wide_as_its_largest_index_so_far(base: Base, mode: str) -> None:
+def test_libsvm_is_as_wide_as_its_largest_index_so_far(base: Base, mode: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     some = b"1:0.5 qid:1 0:1\n", b"0:1 qid:1\n", b"1:2 qid:2 4:2 2:3\n", b"1:1 qid:2 1:1\n"
     if mode == "Pipe":
         pipe(base, b"".join(some))
@@ -398,6 +399,7 @@ def test_libsvm_is_as_wide_as_its_largest_index_so_far(base: Base, mode: str) ->
     ]
     assert [batch.weights.item() for batch in found] == [0.5, 1, 2, 1]  # type: ignore[union-attr]
     assert [batch.groups.item() for batch in found] == [1, 1, 2, 2]  # type: ignore[union-attr]
+    assert [record.getMessage() for record in caplog.records] == ["Channel train: records have weights and query ids."]
     (whole,) = channel(base, "text/libsvm", **LABELLED).batches(100)
     assert whole.width == 5
     with pytest.raises(UserError) as caught:

@@ -120,7 +120,7 @@ JSON_BRACES = (b"{", b"}", b'"instances":[', b'"\\ud800"', b"true", b"null", b"\
 MUTATIONS: dict[str, Mutation] = {
     "recordio-protobuf": messages,
     "recordio": frames,
-    "csv": words(*NUMBERS, b",", b'"', b"\r\n", b"\n", b" ", b'""', b"\xef\xbb\xbf"),
+    "csv": words(*NUMBERS, b",", b'"', b"\r\n", b"\n", b" ", b'""', b"\xef\xbb\xbf", b";", b"\t", b"|"),
     "jsonlines": words(*NUMBERS, *JSON_WORDS, *JSON_BRACES),
     "libsvm": words(*NUMBERS, b"qid:", b":", b"#", b"\n", b" ", b",", b" 1:2", b"\r\n"),
     "npz": members,

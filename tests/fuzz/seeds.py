@@ -50,6 +50,9 @@ def _recordio() -> Iterable[bytes]:
 
 def _csv() -> Iterable[bytes]:
     yield b"1,2,3\n4.5,-6e-1,.7\n"
+    yield b"1;2; 3\n4.5;;.7\n"
+    yield b"1\t2\n\r3\t\n"
+    yield b"1 2\n3 \n"
     yield b'\xef\xbb\xbf"1", 2 ,""\r\n\r\n,nan,-inf\r+4,5.,Infinity'
     yield b"16777217,340282356779733661637539395458142568448,1e-46\n1.00000017881393432617187499,1e400,0\n"
 

@@ -110,7 +110,7 @@ class Inference:
             if records + len(block) > self.records:
                 raise TooLarge(f"The request holds more than {self.records} records: send fewer, or set MAX_RECORDS")
             if records + len(block) > most:
-                raise TooLarge(f"The reply has {each} numbers for each record: send {most} records at most")
+                raise TooLarge(f"The reply has {each} numbers for each record, and {MOST_NUMBERS} at most: send fewer")
             for part in _slices(block, self.algorithm.sparse, each):
                 _check_finite(part, records, self.algorithm.missing)
                 found.append(predict(model, part))

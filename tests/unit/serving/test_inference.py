@@ -70,7 +70,7 @@ def test_outputs_are_asked_for_by_name() -> None:
 def test_replies_with_many_numbers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.inference.MOST_NUMBERS", 4)
     assert reply(f"{JSON}; output=squares").records == 2
-    with pytest.raises(TooLarge, match="has 2 numbers for each record: send 2 records at most"):
+    with pytest.raises(TooLarge, match="has 2 numbers for each record, and 4 at most: send fewer"):
         reply(f"{JSON}; output=squares", b"1,2\n" * 3)
     with pytest.raises(TooLarge, match="more than 4 records"):
         reply(f"{JSON}; output=squares", b"1,2\n" * 5)

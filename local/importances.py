@@ -39,10 +39,10 @@ class Measured:
 
     @property
     def lines(self) -> list[str]:
-        """Facts, scores and settings, a line each."""
+        """Facts, scores and the settings that have a value, a line each."""
         some = (("", self.found.facts), ("Scores: ", self.metrics), ("Trained with ", self.hyperparameters))
         return [
-            head + ", ".join(f"{name} {text_of(value)}" for name, value in values.items())
+            head + ", ".join(f"{name} {text_of(value)}" for name, value in values.items() if value is not None)
             for head, values in some
             if values
         ]

@@ -15,7 +15,7 @@ from local.importances import bars, facts, measured, page, show
 from recordio.errors import UserError
 from tests.unit.algorithms.boosters import trained
 
-SETTINGS = {"eta": "0.3 <b>", "num_round": "3"}
+SETTINGS = {"eta": "0.3 <b>", "num_round": "3", "seed": None}
 
 
 def artifact(folder: Path, *kinds: str) -> Path:

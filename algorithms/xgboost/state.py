@@ -73,6 +73,8 @@ class XGBoostState:
         """Raises UserError for labels that the objective can't have, or for records unlike those of other hosts."""
         for remark in self.settings.remarks():
             log.info("%s", remark)
+        if self.pool.hosts > 1 and self.settings.tree_method == "exact":
+            raise UserError(f"tree_method exact learns on one host only, expected hist or approx on {self.pool.hosts}")
         with joined(self.pool):
             facts = self._facts()
             matrices = self._matrices(facts)

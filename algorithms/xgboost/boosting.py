@@ -64,6 +64,10 @@ class Course:
         return self.kind == "dart" or any(self.parameters.get(name, 1) != 1 for name in SAMPLING)
 
     @property
+    def approximate(self) -> bool:
+        return "grow_histmaker" in self.parameters.get("updater", "") or self.parameters.get("tree_method") == "approx"
+
+    @property
     def updating(self) -> bool:
         """Whether earlier trees are changed, one round's after another, and none are added."""
         return self.parameters.get("process_type") == "update"
@@ -117,7 +121,7 @@ class Boosting:
             parameters["seed_per_iteration"] = True
         raw = None if self.raw is None else bytearray(self.raw)
         with told():
-            if self.course.sampled and self.rounds > first and parameters.get("tree_method") == "approx":
+            if self.course.sampled and self.rounds > first and self.course.approximate:
                 # For some objectives it draws bins once, from what the first round sampled.
                 xgboost.Booster(parameters, [train]).update(train, first)
             self._booster = xgboost.Booster(parameters, [matrix for matrix, _ in self._matrices], model_file=raw)
@@ -208,10 +212,12 @@ class Boosting:
     def _let_updaters_go(self) -> None:
         """They draw a seed for features once, and keep its generator from round to round, out of reach of ours."""
         assert self._booster is not None
-        method = self.course.parameters.get("tree_method", "auto")
-        self._booster.set_param({"tree_method": "hist" if method == "approx" else "approx"})
+        given = self.course.parameters
+        name, other = ("updater", "refresh") if "updater" in given else ("tree_method", "approx")
+        meant = given.get(name, "auto")
+        self._booster.set_param({name: "hist" if meant == other else other})
         self._booster.num_boosted_rounds()  # takes the parameter in
-        self._booster.set_param({"tree_method": method})
+        self._booster.set_param({name: meant})
 
 
 def line(number: int, scores: Scores) -> str:

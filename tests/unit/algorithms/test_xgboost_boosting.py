@@ -29,6 +29,8 @@ SAMPLED = [
     {"booster": "dart", "rate_drop": "0.3"},
     {"booster": "dart", "rate_drop": "0.3", "one_drop": "1", "sample_type": "weighted", "subsample": "0.7"},
     {"objective": "multi:softprob", "num_class": "3", "colsample_bynode": "0.5", "subsample": "0.7"},
+    {"updater": "grow_quantile_histmaker", "subsample": "0.6", "colsample_bytree": "0.5"},
+    {"updater": "grow_histmaker,prune", "subsample": "0.6", "colsample_bynode": "0.5"},
     {"num_parallel_tree": "3", "subsample": "0.5", "colsample_bynode": "0.5"},
 ]
 

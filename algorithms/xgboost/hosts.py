@@ -13,6 +13,8 @@ from algorithms.contract import Pool
 
 PATIENCE_SECONDS = 7 * 24 * 3600  # between two steps of the engine: a slow host is no fault, a lost one is heard of
 
+_TRACKERS: list[Any] = []  # at work: one is not let go when a host is lost, since it would wait for that host
+
 
 @contextmanager
 def joined(pool: Pool) -> Iterator[None]:
@@ -28,6 +30,7 @@ def joined(pool: Pool) -> Iterator[None]:
     arguments: dict[str, Any] = {}
     if pool.rank == 0:
         tracker = RabitTracker(n_workers=pool.hosts, host_ip=pool.address, sortby="task")
+        _TRACKERS.append(tracker)
         tracker.start()
         arguments = tracker.worker_args()
     (_, arguments), *_ = pool.gathered({}, arguments)
@@ -42,6 +45,7 @@ def joined(pool: Pool) -> Iterator[None]:
         pass
     if tracker is not None:
         tracker.wait_for()  # the others take their leave of it
+        _TRACKERS.remove(tracker)
 
 
 @cache

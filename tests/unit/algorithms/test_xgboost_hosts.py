@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -115,3 +117,20 @@ def test_cross_validation_of_hosts_tells_of_all_records() -> None:
 def test_a_method_of_one_host_is_refused_on_several() -> None:
     with pytest.raises(UserError, match="tree_method exact learns on one host only"):
         learned({"tree_method": "exact"}, data(), SHARDS[2])
+
+
+EXITING = """
+import ctypes, os, sys, threading, time
+from algorithms.xgboost.hosts import _stay
+_stay()
+if sys.argv[1] == "held":
+    threading.Thread(target=ctypes.CDLL(None).exit, args=(255,), daemon=True).start()
+    time.sleep(0.5)
+    os._exit(3)
+"""
+
+
+@pytest.mark.parametrize(("how", "code"), [("held", 3), ("ended by itself", 0)])
+def test_the_library_does_not_end_the_process(how: str, code: int) -> None:
+    """It calls exit of the C library in a thread of its own when a host on another machine is lost."""
+    assert subprocess.run([sys.executable, "-c", EXITING, how], timeout=30, check=False).returncode == code

@@ -30,6 +30,8 @@ BEAT_SECONDS = 1.0
 POLL_SECONDS = 0.1
 THREAD = "in-the-network"  # name of those that only the network can let go
 
+_LEFT: list[Generator[object]] = []
+
 Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
@@ -98,6 +100,8 @@ class Peers:
         finally:
             if self._lost is None:
                 self._awaited(_Call(items.close, calls.put))
+            else:
+                _LEFT.append(items)  # to close it, also when nobody holds it any more, would be to wait for that host
 
     def _awaited(self, call: _Call[Result]) -> Result:
         while not call.ended.wait(POLL_SECONDS):

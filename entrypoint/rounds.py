@@ -55,7 +55,9 @@ def learn_in_rounds(job: Job, state: Guest, position: Position) -> Position:
             asked = np.array([job.stopping.is_set(), job.checkpoints.cheap()], np.int64)
             stops, saves = job.collective.sums(asked)[0].tolist()
             if stops:
-                job.stopping.set()
+                if not job.stopping.is_set():
+                    log.info("Another host stops: finishing with what has been seen.")
+                    job.stopping.set()
                 break
             job.checkpoints.save_when_due(partial(job.resuming.saved, state, position), now=bool(saves))
             if saving:

@@ -190,7 +190,7 @@ class XGBoostHyperparameters(Hyperparameters):
         "Whether the gain of ndcg is 2^label - 1 rather than the label. Default true.", default=None
     )
     save_model_on_termination: bool = hyper(
-        "Whether a job that is stopped leaves its model. Ours always does.", default=False
+        "Whether the model is written after every round; a job that is stopped leaves it in any case.", default=False
     )
     kfold: Annotated[int, Ge(2)] | None = hyper(
         "Folds of cross validation: a model for each, learned from the others.", default=None, name="_kfold"

@@ -45,7 +45,7 @@ def clustered(x: NDArray[np.float32], k: int, device: Device) -> float:
 def projected(x: NDArray[np.float32], components: int, device: Device) -> float:
     strings = {"num_components": str(components), "feature_dim": str(x.shape[1]), "mini_batch_size": str(BATCH)}
     state = PCAState(PCA.hyperparameters.from_strings(strings), device)  # type: ignore[arg-type]
-    return float(np.sum(learned(state, x).deviations ** 2))
+    return float(np.sum(learned(state, x).singular.astype(np.float64) ** 2))
 
 
 def learned(state: Any, x: NDArray[np.float32]) -> Any:

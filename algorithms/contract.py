@@ -286,7 +286,8 @@ class Algorithm:
     carried         what a job that continues an earlier model goes on with, in words
     alone           likewise, of a model without its state; or why that is not enough, where there is no `adopt`
     adopt           a state that goes on from a model alone, as of an artifact made elsewhere
-    evaluate        an empty evaluation of a model
+    evaluate        an empty evaluation of a model, for the test channel where there is one
+    artifact        pattern of the names that `Model.save` gives to models
     envelope        the key of the list in a JSON reply
     pooled          whether hosts learn one model in step, by the pool of their states; they learn apart otherwise
     sharded         whether each host in step then keeps a part of the model, not all of it; `merge` puts them together
@@ -311,9 +312,10 @@ class Algorithm:
     create: Callable[[Any, np.random.Generator], State]
     restore: Callable[[Any, Arrays, dict[str, Any]], State]
     load: Callable[[Path], Model]
-    evaluate: Callable[[Any, Any], Evaluation]
     carried: str
     alone: str
+    evaluate: Callable[[Any, Any], Evaluation] | None = None
+    artifact: str = "model_*"
     adopt: Callable[[Any, Any], State] | None = None
     label_size: int = 0
     sparse: bool = False

@@ -16,7 +16,7 @@ import numpy as np
 import algorithms
 from algorithms.artifacts.states import SavedState, artifact_name, write_state
 from algorithms.artifacts.whole import whole_artifact
-from algorithms.contract import Agreeing, Algorithm, Alone, GradientState, Guest, Model, Publishing, State
+from algorithms.contract import Agreeing, Algorithm, Alone, Evaluation, GradientState, Guest, Model, Publishing, State
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.numerics.device import CPU, best
 from entrypoint.ahead import batches_ahead
@@ -254,10 +254,14 @@ class Job:
             log.info("Test data is not provided.")
         elif self.stopping.is_set():
             log.info("Stopped early: the test channel is not scored.")
-        elif evaluation := scored(self.algorithm.evaluate(model, self.hyperparameters), test, self.stopping):
+        elif evaluation := scored(self._evaluation(model), test, self.stopping):
             self._scores("test", evaluation.finalise())
         else:
             log.info("Stopped early: the scores of a part of the test channel are left out.")
+
+    def _evaluation(self, model: Model) -> Evaluation:
+        assert self.algorithm.evaluate is not None, f"{self.algorithm.name} has a test channel"
+        return self.algorithm.evaluate(model, self.hyperparameters)
 
     def _scores(self, channel: str, scores: Mapping[str, float]) -> None:
         for name, value in scores.items():
@@ -275,7 +279,7 @@ class Job:
     def save(self, model: Model, state: State) -> None:
         since = time.time()
         saved, folder = self.resuming.saved(state), self.environment.model
-        with Folder("model", folder).written(), whole_artifact(folder) as aside:
+        with Folder("model", folder).written(), whole_artifact(folder, self.algorithm.artifact) as aside:
             model.save(aside, self.report.host)
             if not self.algorithm.stateless:
                 write_state(aside / artifact_name(saved.arrays), saved)

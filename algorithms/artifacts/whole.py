@@ -29,20 +29,22 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_artifact(directory: Path) -> Iterator[Path]:
+def whole_artifact(directory: Path, models: str = "model_*") -> Iterator[Path]:
     """Yield an empty folder; the files written to it replace the artifact in `directory` when the block ends well.
 
-    Several files can't appear at once, so `model_*` goes first and comes last: a folder that holds one holds all that
-    belongs to it, whenever the process is killed. Other files than `model_*` and `state_*` stay.
+    Several files can't appear at once, so a model goes first and comes last: a folder that holds one holds all that
+    belongs to it, whenever the process is killed. Other files than models and `state_*` stay.
+
+    models   pattern of their names
     """
     aside = directory / f"{PARTIAL}{uuid.uuid4().hex}"
     aside.mkdir()
     try:
         yield aside
-        written = sorted(aside.iterdir(), key=lambda path: (path.match("model_*"), path.name))
+        written = sorted(aside.iterdir(), key=lambda path: (path.match(models), path.name))
         for path in written:
             _to_disk(path)
-        for earlier in (*directory.glob("model_*"), *directory.glob("state_*")):
+        for earlier in (*directory.glob(models), *directory.glob("state_*")):
             if earlier.is_file():
                 earlier.unlink()
         for path in written:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from algorithms.contract import Algorithm, Arrays, Channel, Evaluation
+from algorithms.contract import Algorithm, Arrays, Channel
 from algorithms.foreign import Foreign
 from algorithms.xgboost.answers import answers
 from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
@@ -51,10 +51,6 @@ def _renewed(name: str, content: bytes) -> bytes:
     return renewed(name, content)
 
 
-def _evaluate(model: XGBoostModel, settings: XGBoostHyperparameters) -> Evaluation:
-    raise NotImplementedError
-
-
 ALGORITHM = Algorithm(
     name="xgboost",
     title="XGBoost",
@@ -70,7 +66,7 @@ ALGORITHM = Algorithm(
     create=_create,
     restore=_restore,
     load=_load,
-    evaluate=_evaluate,
+    artifact="xgboost-model*",
     carried="its trees, to which num_round rounds are added",
     alone="its trees, to which num_round rounds are added",
     adopt=_adopt,

@@ -44,7 +44,7 @@ class Lives:
     """
 
     def __init__(self, base: Path, case: Case, mode: str, *, forked: bool) -> None:
-        self.job, self.mode, self.forked = Job(base, case), mode, forked
+        self.job, self.case, self.mode, self.forked = Job(base, case), case, mode, forked
         self.content = record_bytes(case.records(1000, 1))
         self.log = base / "log"
         held_out = {channel.name for channel in case.algorithm.channels} & {"validation", "test"}
@@ -55,7 +55,7 @@ class Lives:
         self.job.files("train", {"a.pbr": self.content})
         for name in held_out:
             self.job.files(name, {"a.pbr": record_bytes(case.records(200, 2))})
-        self.job.configure(epochs="2")
+        self.job.configure(**case.lasting(8 if case.guest else 2))
         self.job.config("checkpointconfig", {})
 
     def live(self, seconds: float | None = None) -> int:
@@ -102,7 +102,7 @@ class Lives:
         """What has a name is whole, and the model is there with all that belongs to it, or not at all."""
         files = [path for path in (self.job.base / "model").iterdir() if not path.name.startswith(PARTIAL)]
         model = {path.name: path.read_bytes() for path in files}
-        assert model == expected or ("model_algo-1" not in model and model.items() <= expected.items())
+        assert model == expected or (self.case.model_name() not in model and model.items() <= expected.items())
         checkpoints = list((self.job.base / "checkpoints").glob("checkpoint_*"))
         assert len(checkpoints) <= KEPT + 1  # the oldest goes when the new one is there
         for path in checkpoints:
@@ -198,7 +198,7 @@ class Cluster:
         self.jobs = [Job(base / name, case) for name in HOSTS]
         self.logs_at = [job.base / "log" for job in self.jobs]
         for name, job, size in zip(HOSTS, self.jobs, (700, 400, 0), strict=True):
-            job.configure(epochs="3")
+            job.configure(**case.lasting(3))
             job.channels(train={"ContentType": RECORDIO})
             job.files("train", {"a.pbr": record_bytes(case.records(size, size))} if size else {"_": b""})
             job.config("checkpointconfig", {})

@@ -176,9 +176,10 @@ class Job:
 
         def save(*, now: bool) -> None:
             agree()
-            self.checkpoints.save_when_due(
-                partial(self.resuming.saved, state, Position(epoch, seen, self.collective.hosts)), now=now
-            )
+            position = Position(
+                epoch, max(seen, learned), self.collective.hosts
+            )  # it may be due before the first batch
+            self.checkpoints.save_when_due(partial(self.resuming.saved, state, position), now=now)
 
         batches = new()
         if self.resuming.in_step:

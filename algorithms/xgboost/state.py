@@ -151,6 +151,16 @@ class XGBoostState:
                 f"got an earlier model of {len(model.boosters)} boosters and _kfold {settings.kfold}, expected one "
                 "booster to go on with, and no cross validation"
             )
+        given = settings.parameters()
+        objective, kind = given.get("objective", "reg:squarederror"), given.get("booster", "gbtree")
+        before = f"objective {model.objective}, {model.outputs} outputs, booster {model.kind}"
+        outputs = settings.num_class or model.outputs
+        if (model.objective, model.outputs, model.kind) != (objective, outputs, kind):
+            raise UserError(
+                f"The earlier model can't be continued with others than its own: was {before}; "
+                f"now objective {objective}, {outputs} outputs, booster {kind}. Give the earlier values of objective, "
+                "num_class and booster, or train a new model without the model channel"
+            )
         state = cls(settings)
         earlier = model.boosters[0]
         state.names = tuple(earlier.feature_names) if earlier.feature_names else None

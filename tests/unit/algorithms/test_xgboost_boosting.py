@@ -171,6 +171,26 @@ def test_an_earlier_model_gets_further_rounds_with_its_own_numbers() -> None:
     assert state.finalise().boosters[0].get_dump() == whole.finalise().boosters[0].get_dump()
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"objective": "binary:logistic"}, "now objective binary:logistic, 1 outputs"),
+        ({"objective": "multi:softprob", "num_class": "3"}, "now objective multi:softprob, 3 outputs"),
+        ({"booster": "gblinear"}, "booster gblinear"),
+    ],
+)
+def test_an_earlier_model_keeps_its_kind(settings: dict[str, str], words: str) -> None:
+    """The library goes on without a word, to a model that is wrong."""
+    first = given({"num_round": "2"}, data())
+    list(first.rounds())
+    further = algorithms.algorithm("xgboost").hyperparameters.from_strings({"num_round": "2", **settings})
+    with pytest.raises(UserError, match=words) as error:
+        XGBoostState.adopt(further, first.finalise())
+    assert "was objective reg:squarederror, 1 outputs, booster gbtree" in str(error.value)
+    alias = algorithms.algorithm("xgboost").hyperparameters.from_strings({"num_round": "2", "objective": "reg:linear"})
+    XGBoostState.adopt(alias, first.finalise())
+
+
 def test_updates_of_an_earlier_model_begin_anew_after_an_interruption() -> None:
     train, other = data(), data(seed=3)
     first = given({"num_round": "6"}, train)

@@ -187,7 +187,7 @@ def test_a_move_that_was_cut_off_keeps_what_is_new(tmp_path: Path) -> None:
     with pytest.raises(CutOff):
         other.replace(lambda: state(0, epoch=1, records=7, hosts=2), Cut(at=1), leader=False)
     leader, other = cluster(tmp_path, 2)
-    assert len(leader.of_another_cluster()) == 3
+    assert len(leader.of_another_cluster(together=False)) == 3
     for one in (other, leader):
         one.replace(lambda: state(0, epoch=1, records=8, hosts=2), Collective(), leader=one is leader)
     assert [records_of(kept) for kept in cluster(tmp_path, 2)] == [8, 8]

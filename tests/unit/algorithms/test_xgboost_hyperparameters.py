@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,13 @@ ORIGINAL = (
     "prob_buffer_row save_model_on_termination use_dask_gpu_training _kfold _num_cv_round _tuning_objective_metric "
 )
 DECLARED = {item.name: item for item in XGBoostHyperparameters.declared()}
+
+
+@pytest.fixture(autouse=True)
+def _quiet_again() -> Iterator[None]:
+    """The library keeps a booster's verbosity for all that follows in the process."""
+    yield
+    xgboost.set_config(verbosity=1)
 
 
 def read(**given: str) -> XGBoostHyperparameters:

@@ -272,13 +272,14 @@ def test_several_hosts_in_containers(case: Case, tmp_path: Path) -> None:
         assert [host.code for host in hosts] == [0] * len(hosts), "\n".join(host.log for host in hosts)
     *others, leader = hosts
     assert case.algorithm.load(leader.job.base / "model").feature_dim == case.width
-    assert f"model_{NAMES[-1]}" in leader.job.model_files
+    assert case.model_name(NAMES[-1]) in leader.job.model_files
     assert [host.job.model_files for host in others] == [{}] * len(others)
     alone = Job(tmp_path / "alone", case)
     alone.channels(train=FILE)
     alone.files("train", {f"{name}.pbr": files["a.pbr"] for name, files in shards.items() if files})
     run(*mount(alone), IMAGE, "train")
-    expected, found = training_metrics(alone), training_metrics(leader.job)
+    held = case.records(1000, 2)
+    expected, found = (training_metrics(case, job.base / "model", held) for job in (alone, leader.job))
     assert found == {name: pytest.approx(value, rel=case.merge_tolerance) for name, value in expected.items()}
 
 

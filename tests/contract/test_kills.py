@@ -55,7 +55,7 @@ class Lives:
         self.job.files("train", {"a.pbr": self.content})
         for name in held_out:
             self.job.files(name, {"a.pbr": record_bytes(case.records(200, 2))})
-        self.job.configure(**case.lasting(8 if case.guest else 2))
+        self.job.configure(**case.lasting(30 if case.guest else 2))
         self.job.config("checkpointconfig", {})
 
     def live(self, seconds: float | None = None) -> int:

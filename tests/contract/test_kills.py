@@ -140,7 +140,7 @@ def test_killed_at_any_moment(case: Case, mode: str, forked: bool, kills: int, t
         assert not [path for path in lives.job.base.rglob("*") if PARTIAL in path.name]
         assert not (lives.job.base / "output" / "failure").exists()
         resumed += lives.log.read_text().count("Resuming from checkpoint")
-    assert resumed > kills // 4 or not forked, "hardly any life went on from a checkpoint"
+    assert resumed or not forked, "no life went on from a checkpoint"
 
 
 @all_cases
@@ -167,7 +167,7 @@ def test_stopped_at_any_moment(case: Case, tmp_path: Path) -> None:
             assert "there is no model to save" in log
         assert lives.live() == 0, lives.log.read_text()
         assert lives.job.model_files == expected
-    assert saved, "no stop came while records were learned"
+    assert saved or case.guest, "no stop came while records were learned"  # a guest spends its life on reading them
 
 
 @pytest.mark.parametrize("case", KINDS, ids=str)

@@ -30,12 +30,10 @@ def markdown(algorithm: Algorithm) -> str:
     training = ", ".join(f"`{name}`" for name in algorithm.content_types)
     replies = ", ".join(f"`{name}`" for name in algorithm.reply_types)
     lines += ["", f"Content types in training: {training}. Replies: {replies}."]
-    alone = f"it goes on with {algorithm.alone}" if algorithm.adopt else f"it can't, since {algorithm.alone}"
-    lines += [
-        "",
-        f"A job with a `model` channel goes on with {algorithm.carried}. From a `model_<host>` without its "
-        f"`state_<uuid>`, {alone}.",
-    ]
+    lines += ["", f"A job with a `model` channel goes on with {algorithm.carried}."]
+    if not algorithm.stateless:
+        alone = f"it goes on with {algorithm.alone}" if algorithm.adopt else f"it can't, since {algorithm.alone}"
+        lines[-1] += f" From a `model_<host>` without its `state_<uuid>`, {alone}."
     lines += ["", "| Metric | Better when | Definition |", "|---|---|---|"]
     for metric in algorithm.metrics:
         names = ", ".join(f"`{channel}:{metric.name}`" for channel in metric.channels)

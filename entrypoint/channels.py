@@ -184,6 +184,8 @@ class DataChannel:
         """A label column that is counted as a feature, or the other way round, is the usual cause in CSV."""
         if self.content_type.type != CSV:
             return ""
+        if self.algorithm.labelled:
+            return " The label stands before the features."
         labels = self.content_type.label_size
         labels = self.algorithm.label_size if labels is None else labels
         return f" The first {labels} columns were read as labels; text/csv;label_size=N says another number."

@@ -24,6 +24,8 @@ TRAIN_EXAMPLES = """examples:
   onepass train kmeans --channel train=points.csv -H k=10 -H feature_dim=64 --output model/
   onepass train kmeans --channel train=records/ --channel test=held-out/ --input-mode Pipe \\
       -H k=10 -H feature_dim=784 --output model/
+  onepass train xgboost --channel train=train.csv --channel validation=held-out.csv -H num_round=100 \\
+      -H objective=binary:logistic --output model/
   onepass train kmeans --channel train=s3://bucket/records/ --input-mode Pipe -H k=10 -H feature_dim=784 \\
       --output s3://bucket/models
   onepass train kmeans --image registry/kmeans:1 --channel train=records/ -H k=10 -H feature_dim=64 --output model/

@@ -51,6 +51,8 @@ def _renewed(name: str, content: bytes) -> bytes:
     return renewed(name, content)
 
 
+CARRIED = "its rounds, to which num_round more are added; objective, num_class and booster stay as they were"
+
 ALGORITHM = Algorithm(
     name="xgboost",
     title="XGBoost",
@@ -67,8 +69,8 @@ ALGORITHM = Algorithm(
     restore=_restore,
     load=_load,
     artifact="xgboost-model*",
-    carried="its trees, to which num_round rounds are added",
-    alone="its trees, to which num_round rounds are added",
+    carried=CARRIED,
+    alone=CARRIED,
     adopt=_adopt,
     label_size=1,
     sparse=True,

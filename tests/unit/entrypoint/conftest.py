@@ -18,8 +18,10 @@ import recordio
 from entrypoint.environment import Environment
 from entrypoint.reports import StartUp
 from entrypoint.training import train
+from recordio.errors import UserError
 
 CSV = {"ContentType": "text/csv;label_size=0"}
+RECORDS = np.random.default_rng(0).normal(size=(47, 3)).astype(np.float32)
 
 
 def record_bytes(features: NDArray[Any]) -> bytes:
@@ -73,3 +75,29 @@ def base(tmp_path: Path) -> Base:
 @pytest.fixture(autouse=True)
 def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(algorithms.TABLE, "toy", "tests.unit.toy")
+
+
+@pytest.fixture
+def job(base: Base) -> Base:
+    """A job on 47 records in three files, 10 in a batch."""
+    return prepared(base)
+
+
+def prepared(base: Base, **hyperparameters: str) -> Base:
+    base.config("hyperparameters", {"feature_dim": "3", **hyperparameters})
+    base.config("inputdataconfig", {"train": {}})
+    for number, part in enumerate((RECORDS[:7], RECORDS[7:30], RECORDS[30:])):
+        base.file(f"train/{number}.pbr", record_bytes(part))
+    return base
+
+
+def fails(base: Base, kind: type[Exception] = UserError, **variables: str) -> str:
+    with pytest.raises(kind) as caught:
+        base.train(**variables)
+    assert type(caught.value) is kind
+    return str(caught.value)
+
+
+def mean_of(base: Base) -> list[float]:
+    found: list[float] = json.loads((base.model / "model_algo-1").read_text())
+    return found

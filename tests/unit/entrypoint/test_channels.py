@@ -439,7 +439,7 @@ def test_labels_that_are_missing(base: Base, content_type: str, body: bytes) -> 
     assert (
         f"Got input data without labels. Each record needs a label; the first one without is record {record}." in found
     )
-    assert ("The first 1 columns were read as labels" in found) == (content_type == "text/csv")
+    assert ("The label stands before the features." in found) == (content_type == "text/csv")
 
 
 @pytest.mark.parametrize(

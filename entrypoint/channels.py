@@ -21,7 +21,7 @@ import numpy as np
 from algorithms.contract import Algorithm
 from entrypoint.environment import ChannelConfig
 from recordio.batch import Batch
-from recordio.content_types import CSV, LIBSVM, PARQUET, ContentType
+from recordio.content_types import CSV, LIBSVM, PARQUET, RECORDIO, ContentType
 from recordio.decoding import blocks
 from recordio.errors import DataError, PlatformError, UserError
 from recordio.framing import records
@@ -29,7 +29,6 @@ from recordio.limits import WIDEST
 from recordio.rebatching import rebatch
 from recordio.streams import Readable, unbuffered
 
-DEFAULT_CONTENT_TYPE = "application/x-recordio-protobuf"
 DEEPEST_FOLDER = 16
 GZIP_MAGIC = b"\x1f\x8b"
 POLL_SECONDS = 0.05
@@ -125,7 +124,7 @@ class DataChannel:
 
     def _objects(self, source: Readable) -> Iterator[bytes] | None:
         """The objects of a pipe, where they can't be read as one stream."""
-        if self.config.wrapped and self.content_type.type != DEFAULT_CONTENT_TYPE:
+        if self.config.wrapped and self.content_type.type != RECORDIO:
             return records(source)
         if self.content_type.type == PARQUET:
             from recordio.parquet import files

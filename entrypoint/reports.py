@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+PROGRESS_SECONDS = 2.0  # between two lines of how far a job is
+
 log = logging.getLogger(__name__)
 
 

@@ -15,13 +15,13 @@ from algorithms.artifacts.whole import whole_file
 from algorithms.contract import Guest
 from entrypoint.ahead import batches_ahead
 from entrypoint.checkpoints import Position
+from entrypoint.reports import PROGRESS_SECONDS
 from recordio.errors import UserError
 
 if TYPE_CHECKING:
     from entrypoint.training import Job
 
 READ_RECORDS = 5000  # in one batch
-PROGRESS_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 

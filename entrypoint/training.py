@@ -26,15 +26,13 @@ from entrypoint.collective import Collective, joined, require_collective
 from entrypoint.environment import Environment
 from entrypoint.folders import Folder
 from entrypoint.peers import SILENCE_SECONDS
-from entrypoint.reports import Reads, Report, StartUp, peak_mebibytes
+from entrypoint.reports import PROGRESS_SECONDS, Reads, Report, StartUp, peak_mebibytes
 from entrypoint.resuming import Resuming
 from entrypoint.rounds import learn_in_rounds
 from entrypoint.scoring import check_first_record, scored
 from entrypoint.steps import in_step
 from recordio.batch import Batch
 from recordio.errors import UserError
-
-PROGRESS_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 

@@ -183,7 +183,7 @@ def test_hosts_wait_for_one_that_is_slow_and_late(tmp_path: Path, case: Case, sl
         since = time.monotonic()
         for host in hosts.values():
             assert host.process.wait(60) == 0, host.log.read_text()
-        assert time.monotonic() - since > 2 * float(SILENCE)
+        assert time.monotonic() - since > float(SILENCE)  # 39 pauses of 0.15 s come to 5.85 s
     finally:
         for host in hosts.values():
             host.process.kill()

@@ -290,6 +290,7 @@ class Algorithm:
     artifact        pattern of the names that `Model.save` gives to models
     envelope        the key of the list in a JSON reply
     pooled          whether hosts learn one model in step, by the pool of their states; they learn apart otherwise
+    once            whether a record must not count twice: a first pass that begins anew on other hosts forgets itself
     sharded         whether each host in step then keeps a part of the model, not all of it; `merge` puts them together
     lasting         the hyperparameter that says how long to learn: a checkpoint may go on for longer
     stateless       whether the model is all that was learned: no state lies beside it, and `adopt` goes on from it
@@ -339,6 +340,7 @@ class Algorithm:
     recommend: Callable[[Any, Batch, NDArray[np.int64]], NDArray[np.float32]] | None = None
     gpu: bool = False
     pooled: bool = False
+    once: bool = False
     sharded: bool = False
     lasting: str = "epochs"
     stateless: bool = False

@@ -72,10 +72,7 @@ class Resuming:
             self._check_same_job(saved)
             state, position = self.restored(saved), Position.of(saved)
         else:
-            earlier = earlier_artifact(self.environment, self.algorithm) if leader or self.in_step else None
-            state, position = self.continued(earlier), Position(hosts=self.collective.hosts)
-            if earlier is not None:
-                self._advise()
+            state, position = self._anew(), Position(hosts=self.collective.hosts)
         if isinstance(state, GradientState | Guest) and self.in_step:
             state.pool = self.collective
         return state, position
@@ -122,6 +119,15 @@ class Resuming:
             log.info("Hyperparameters that changed: %s.", "; ".join(map(str, differing)))
         return state
 
+    def _anew(self) -> State:
+        """The state of a job that begins."""
+        reads = self.environment.cluster().leader or self.in_step
+        earlier = earlier_artifact(self.environment, self.algorithm) if reads else None
+        state = self.continued(earlier)
+        if earlier is not None:
+            self._advise()
+        return state
+
     def _moved(self, paths: list[Path], parts: int) -> tuple[State, Position]:
         """Go on from what the leader found of a cluster of another size; the pass that it was in begins anew.
 
@@ -148,9 +154,13 @@ class Resuming:
                 state = part
             elif part is not None:
                 state.merge(part)
-        state = state or self.continued(None)
         position = Position(min(epochs), hosts=self.collective.hosts)
         leader = self.environment.cluster().leader
+        if self.algorithm.once and not position.epoch:
+            if leader:
+                log.info("Each record must count once: the first pass begins anew, forgetting its beginning.")
+            state = None
+        state = state or self._anew()
         self.checkpoints.replace(partial(self.saved, state, position), self.collective, leader=leader)
         return state, position
 

@@ -63,6 +63,7 @@ ALGORITHM = Algorithm(
     alone="components say neither how many records they are of nor what lies beside them",
     label_size=0,
     sparse=True,
+    once=True,
     envelope="projections",
     curve=("num_components", "reconstruction_error"),
     gpu=True,

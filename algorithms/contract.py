@@ -16,6 +16,7 @@ from algorithms.foreign import Foreign
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.importances import Importances
 from recordio.batch import Batch
+from recordio.errors import UserError
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -348,6 +349,16 @@ class Algorithm:
     foreign: Foreign | None = None
     importances: Callable[[Any], Importances] | None = None
     answers: Callable[[Mapping[str, str]], Answers] = lambda _: Answers()
+
+    def restored(self, settings: Hyperparameters, arrays: Arrays, values: Mapping[str, Any]) -> State:
+        """A state from a file. Raises UserError, also for the layout of another version of the algorithm."""
+        try:
+            return self.restore(settings, arrays, dict(values))
+        except (LookupError, TypeError, ValueError) as error:
+            raise UserError(
+                f"The state of {self.name} is laid out in another way than this version writes it "
+                f"({type(error).__name__}: {error}): go on with the version that wrote it, or train anew"
+            ) from error
 
     def metric(self, printed: str) -> Metric | None:
         """The metric that is printed under this name."""

@@ -83,7 +83,7 @@ class Resuming:
         return SavedState(self.algorithm.name, self.hyperparameters.as_strings(), arrays, values, where)
 
     def restored(self, saved: SavedState) -> State:
-        return self.algorithm.restore(self.hyperparameters, saved.arrays, dict(saved.values))
+        return self.algorithm.restored(self.hyperparameters, saved.arrays, saved.values)
 
     def continued(self, earlier: SavedState | Model | None) -> State:
         """An empty state, or the one to go on from with new records.
@@ -146,7 +146,7 @@ class Resuming:
             epochs.append(told["epoch"])
             part = None
             if self.in_step:
-                part = self.algorithm.restore(self.hyperparameters, arrays, told["values"])
+                part = self.algorithm.restored(self.hyperparameters, arrays, told["values"])
                 part.pool = self.collective  # type: ignore[attr-defined]  # one of gradients, or a guest
             elif saved is not None:
                 part = self.restored(saved)

@@ -133,4 +133,4 @@ def _refinable(algorithm: Algorithm, changes: Mapping[str, str]) -> Mapping[str,
 
 def _model(algorithm: Algorithm, saved: SavedState) -> Model:
     settings = algorithm.hyperparameters.from_strings(saved.hyperparameters)
-    return algorithm.restore(settings, saved.arrays, dict(saved.values)).finalise()
+    return algorithm.restored(settings, saved.arrays, saved.values).finalise()

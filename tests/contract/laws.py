@@ -278,6 +278,21 @@ def hostile_artifacts_are_refused(subject: Subject, folder: Path) -> None:
     user_error(partial(subject.algorithm.load, folder / "none"))
 
 
+def states_of_another_layout_are_refused(subject: Subject) -> None:
+    """Law 7, of states: one that lacks something gives a UserError, or is whole without it."""
+    arrays, values = subject.learned(subject.batches(900)).snapshot()
+    refused = 0
+    for name in (*arrays, *values):
+        lacking = [{key: item for key, item in items.items() if key != name} for items in (arrays, values)]
+        try:
+            subject.algorithm.restored(subject.settings(), *lacking)
+        except UserError:
+            refused += 1
+        except Exception as error:
+            raise AssertionError(f"without {name}: {type(error).__name__}: {error}") from error
+    assert refused
+
+
 def loss(subject: Subject, state: State, held: Batch) -> float:
     """The first metric declared that is better when smaller, of held-out records."""
     evaluation = subject.algorithm.evaluate(state.finalise(), subject.settings())

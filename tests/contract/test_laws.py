@@ -35,6 +35,7 @@ LAWS: list[tuple[Check, list[Callable[[Case], Subject]]]] = [
     (laws.merge_order_hardly_matters, [lambda case: twins.twin(case, twins.Greedy)]),
     (laws.predictions_ignore_batching, [lambda case: twins.twin(case, twins.Crowding)]),
     (laws.hostile_artifacts_are_refused, [twins.trusting]),
+    (laws.states_of_another_layout_are_refused, [twins.candid]),
 ]
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from algorithms.contract import Arrays, Model, Round, State
+from algorithms.contract import Algorithm, Arrays, Model, Round, State
+from algorithms.hyperparameters import Hyperparameters
 from entrypoint.channels import DataChannel
 from recordio.batch import Batch
 from tests.contract.cases import Case
@@ -207,3 +208,14 @@ def trusting(case: Case) -> Subject:
         return real.load(folder)
 
     return Subject(case, replace(real, load=load))
+
+
+def candid(case: Case) -> Subject:
+    """Lets out whatever goes wrong with a state."""
+    algorithm = Candid(**{field.name: getattr(case.algorithm, field.name) for field in fields(Algorithm)})
+    return Subject(case, algorithm)
+
+
+class Candid(Algorithm):
+    def restored(self, settings: Hyperparameters, arrays: Arrays, values: Mapping[str, Any]) -> State:
+        return self.restore(settings, arrays, dict(values))

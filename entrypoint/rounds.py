@@ -59,7 +59,8 @@ def learn_in_rounds(job: Job, state: Guest, position: Position) -> Position:
                     log.info("Another host stops: finishing with what has been seen.")
                     job.stopping.set()
                 break
-            job.checkpoints.save_when_due(partial(job.resuming.saved, state, position), now=bool(saves))
+            if saves:  # on all hosts, or on none: the same number is the same round
+                job.checkpoints.save_when_due(partial(job.resuming.saved, state, position), now=True)
             if saving:
                 job.save(state.finalise(), state)
     job.checkpoints.save_when_due(partial(job.resuming.saved, state, position), now=True)

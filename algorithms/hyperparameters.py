@@ -10,9 +10,10 @@ A thin layer over pydantic, which collects faults and checks ranges. This layer 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -128,24 +129,29 @@ class Hyperparameters(BaseModel):
             all_missing = ", ".join(f"'{name}'" for name in missing)
             sentence = f"No value(s) were specified for {all_missing} which are required hyperparameter(s)"
             faults.append(cls._sentence("missing", declared[missing[0]], None, sentence))
+        values = {declared[name].field: value for name, value in values.items()}
         try:
-            settings = cls.model_validate({declared[name].field: value for name, value in values.items()})
+            settings = cls.model_validate(values)
         except ValidationError as error:
             beyond = {str(fault["loc"][0]) for fault in error.errors()}
             known = (*missing, *wrong)
             wrong |= {name: "" for name, item in declared.items() if item.field in beyond and name not in known}
         for item in (item for name, item in declared.items() if name in wrong):
-            kind: Kind = "outside" if item.name in values else "unreadable"
+            kind: Kind = "outside" if item.field in values else "unreadable"
             sentence = item.wrong(given[item.name], wrong[item.name])
             faults.append(cls._sentence(kind, item, given[item.name], sentence))
-        if not wrong and not missing:
-            faults += settings.conflicts()
+        if unsure := {declared[name].field for name in (*wrong, *missing)}:
+            settings = cls.model_construct(**values)
+        faults += _found(cls.conflicts, settings, unsure)
         if faults:
             raise UserError("\n".join(faults))
         return settings
 
-    def conflicts(self) -> Iterable[str]:
-        """Faults between values that are each right by themselves, as sentences. Algorithms override this."""
+    def conflicts(self) -> tuple[Iterable[str], ...]:
+        """Faults between values that are each right by themselves, as sentences. Algorithms override this.
+
+        Each check by itself: one that needs a value which is wrong or missing ends there.
+        """
         return ()
 
     @classmethod
@@ -172,6 +178,32 @@ class Hyperparameters(BaseModel):
 
     def as_strings(self) -> dict[str, str]:
         return {item.name: as_string(getattr(self, item.field)) for item in self.declared()}
+
+
+class _Unknown(Exception):
+    """A check needs a value that is wrong or missing."""
+
+
+class _Partial:
+    """Settings of which some fields have no value."""
+
+    def __init__(self, settings: Hyperparameters, unknown: set[str]) -> None:
+        self._settings = settings
+        self._unknown = unknown
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._unknown:
+            raise _Unknown
+        derived: Any = getattr(type(self._settings), name, None)
+        return derived.__get__(self) if hasattr(derived, "__get__") else getattr(self._settings, name)
+
+
+def _found(
+    conflicts: Callable[[Any], tuple[Iterable[str], ...]], settings: Hyperparameters, unknown: set[str]
+) -> Iterator[str]:
+    for check in conflicts(_Partial(settings, unknown) if unknown else settings):
+        with contextlib.suppress(_Unknown):
+            yield from check
 
 
 def shown(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from algorithms.hyperparameters import Ge, Gt, Hyperparameters, Lt, hyper
@@ -135,11 +135,16 @@ class LinearLearnerHyperparameters(Hyperparameters):
             given = {**given, "num_models": "1"}
         return super().from_strings(given)
 
-    def conflicts(self) -> Iterable[str]:
+    def conflicts(self) -> tuple[Iterable[str], ...]:
+        return self._few_classes(), self._other_loss()
+
+    def _few_classes(self) -> Iterator[str]:
         if self.predictor_type == "multiclass_classifier" and self.num_classes < 3:
             yield (
                 f"got num_classes {self.num_classes}, expected at least 3 with predictor_type 'multiclass_classifier'"
             )
+
+    def _other_loss(self) -> Iterator[str]:
         fitting = LOSSES[self.predictor_type]
         if self.loss != "auto" and self.loss not in fitting:
             names = ", ".join(f"'{name}'" for name in fitting)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from algorithms.hyperparameters import Hyperparameters, hyper
@@ -38,7 +38,10 @@ class PCAHyperparameters(Hyperparameters):
     )
     force_dense: bool = hyper("Accepted from clients; sparse records are read as such.", default=True)
 
-    def conflicts(self) -> Iterable[str]:
+    def conflicts(self) -> tuple[Iterable[str], ...]:
+        return (self._too_many_components(),)
+
+    def _too_many_components(self) -> Iterator[str]:
         if self.num_components > self.feature_dim:
             yield f"got num_components {self.num_components}, expected at most {self.feature_dim}, the feature_dim"
 

@@ -17,13 +17,8 @@ CHANGING = ("refresh", "prune")
 UPDATERS = (*GROWING, "sync", *CHANGING, *LINEAR)
 
 
-def faults(settings: XGBoostHyperparameters) -> Iterator[str]:
-    yield from _objective(settings)
-    yield from _metrics(settings)
-    yield from _trees(settings)
-    yield from _updaters(settings)
-    if settings.num_cv_round > 1 and settings.kfold is None:
-        yield "_num_cv_round can be used only with _kfold."
+def faults(settings: XGBoostHyperparameters) -> tuple[Iterator[str], ...]:
+    return tuple(check(settings) for check in (_objective, _quantiles, _metrics, _trees, _updaters, _folds))
 
 
 def _objective(settings: XGBoostHyperparameters) -> Iterator[str]:
@@ -32,6 +27,9 @@ def _objective(settings: XGBoostHyperparameters) -> Iterator[str]:
         yield "Require input for parameter 'num_class' for multi-classification"
     if not multi and settings.num_class is not None:
         yield "Do not need to setup parameter 'num_class' for learning task other than multi-classification."
+
+
+def _quantiles(settings: XGBoostHyperparameters) -> Iterator[str]:
     if (settings.task == "reg:quantileerror") != (settings.quantile_alpha is not None):
         yield "quantile_alpha is required for objective 'reg:quantileerror', and can be used only there."
 
@@ -112,3 +110,8 @@ def _updaters(settings: XGBoostHyperparameters) -> Iterator[str]:
     elif sum(name in GROWING for name in given) != 1 or given[0] not in GROWING:
         names = ", ".join(map(repr, GROWING))
         yield f"Only one tree grow plugin can be selected, as the first updater. Choose one from the following: {names}"
+
+
+def _folds(settings: XGBoostHyperparameters) -> Iterator[str]:
+    if settings.num_cv_round > 1 and settings.kfold is None:
+        yield "_num_cv_round can be used only with _kfold."

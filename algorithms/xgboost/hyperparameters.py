@@ -211,7 +211,7 @@ class XGBoostHyperparameters(Hyperparameters):
     prob_buffer_row: Annotated[float, Gt(1)] | None = hyper("Has no effect.", default=None)
     use_dask_gpu_training: bool = hyper("Has no effect: GPUs learn without Dask.", default=False)
 
-    def conflicts(self) -> Iterable[str]:
+    def conflicts(self) -> tuple[Iterable[str], ...]:
         return dependencies.faults(self)
 
     @classmethod

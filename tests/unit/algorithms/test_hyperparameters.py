@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -56,9 +56,22 @@ class Strict(Hyperparameters):
     dim: int = hyper("Needed too.", ge=1)
     tries: int = hyper("Not needed.", default=3, ge=1)
 
-    def conflicts(self) -> Iterable[str]:
-        if self.k > self.dim:
+    @property
+    def room(self) -> int:
+        return self.dim
+
+    def conflicts(self) -> tuple[Iterable[str], ...]:
+        return self._large(), self._often()
+
+    def _large(self) -> Iterator[str]:
+        if self.k > self.room:
             yield f"k is {self.k}, expected at most dim, which is {self.dim}"
+
+    def _often(self) -> Iterator[str]:
+        if self.tries > 5:
+            yield f"tries is {self.tries}, expected at most 5"
+            if self.tries > self.k:
+                yield f"tries is {self.tries}, expected at most k, which is {self.k}"
 
 
 def read(name: str, raw: object) -> Any:
@@ -207,11 +220,17 @@ def test_all_faults_at_once() -> None:
     assert fault(Strict) == fault(Strict, k="null", dim=None) == expected
 
 
-def test_conflicts_wait_for_values_that_are_right_by_themselves() -> None:
-    conflict = "k is 9, expected at most dim, which is 2"
+def test_conflicts_of_values_that_are_right_by_themselves() -> None:
+    conflict, other = "k is 9, expected at most dim, which is 2", "tries is 6, expected at most 5"
     assert fault(Strict, k="9", dim="2") == conflict
     assert fault(Strict, k="9", dim="2", kk="").endswith(conflict)
-    assert "expected at most" not in fault(Strict, k="9", dim="2", tries="x")
+    assert fault(Strict, k="9", dim="2", tries="x").split("\n")[1:] == [conflict]
+    for wrong in ({"k": "many"}, {"k": "0"}, {}):
+        assert fault(Strict, dim="2", tries="6", **wrong).split("\n")[1:] == [other]
+    assert fault(Strict, k="4", dim="5", tries="6").split("\n") == [
+        other,
+        "tries is 6, expected at most k, which is 4",
+    ]
 
 
 def test_names_that_users_write() -> None:

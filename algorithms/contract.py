@@ -295,6 +295,7 @@ class Algorithm:
     sharded         whether each host in step then keeps a part of the model, not all of it; `merge` puts them together
     lasting         the hyperparameter that says how long to learn: a checkpoint may go on for longer
     stateless       whether the model is all that was learned: no state lies beside it, and `adopt` goes on from it
+    load_factor     bytes of memory that a byte of an artifact may take while it is loaded
     content_type    of channels and requests that name none
     curve           a refinable hyperparameter and the training metric to draw against it
     recommend       scores (users, features) of a model for users that get one feature more, of value 1
@@ -345,6 +346,7 @@ class Algorithm:
     sharded: bool = False
     lasting: str = "epochs"
     stateless: bool = False
+    load_factor: int = 2  # the file and its arrays
     content_type: str = "application/x-recordio-protobuf"
     foreign: Foreign | None = None
     importances: Callable[[Any], Importances] | None = None

@@ -16,8 +16,6 @@ from recordio.errors import PlatformError, UserError
 from serving.errors import AlreadyLoaded, Busy, NoRoom, NotFound, NotLoaded
 from serving.settings import folder_bytes
 
-LOADING_FACTOR = 2  # bytes of memory that a byte of an artifact may take while it is loaded: the file and its arrays
-
 log = logging.getLogger(__name__)
 
 
@@ -86,7 +84,7 @@ class ModelTable:
     def load(self, name: str, url: str) -> None:
         """Raises AlreadyLoaded, NoRoom, NotLoaded, or UserError for a folder that is not one of the models'."""
         folder = self._inside(url)
-        needed = folder_bytes(folder) * LOADING_FACTOR
+        needed = folder_bytes(folder) * self._algorithm.load_factor
         with self._changed:
             if name in self._entries or name in self._loading:
                 raise AlreadyLoaded(f"Model {name[:100]!r} is loaded already")

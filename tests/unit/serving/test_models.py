@@ -85,3 +85,11 @@ def test_a_model_is_loaded_once_and_takes_its_room_meanwhile(tmp_path: Path) -> 
     loading.join(5)
     models.load("b", str(tmp_path / "b"))
     assert models.page(None, 10)[0][1]["modelName"] == "b"
+
+
+def test_an_algorithm_says_how_much_room_its_models_take_while_they_are_loaded(tmp_path: Path) -> None:
+    size = (saved(tmp_path / "a") / "scale_algo-1").stat().st_size
+    greedy = replace(TOY, load_factor=4)
+    with pytest.raises(NoRoom, match=f"about {4 * size} bytes"):
+        ModelTable(greedy, tmp_path, memory_free=lambda: 4 * size - 1).load("a", str(tmp_path / "a"))
+    ModelTable(greedy, tmp_path, memory_free=lambda: 4 * size).load("a", str(tmp_path / "a"))

@@ -57,6 +57,9 @@ class Writer:
         form = batch.width, labels, batch.features.dtype
         if not batch.width:
             raise DataError(f"record {self.records}: got no features, expected at least one")
+        for column, what in ((batch.weights, "a weight"), (batch.groups, "a query id")):
+            if column is not None:
+                raise DataError(f"record {self.records}: got {what}, which would be lost: keep it in its own format")
         self._form = self._form or form
         for found, expected, what in zip(form, self._form, ("features", "labels", "numbers"), strict=True):
             if found != expected:

@@ -251,6 +251,12 @@ REFUSED = {
         Batch(csr_array(np.array([[0, 2], [0, 0], [0, -np.inf]]))),
         "record 4: got -inf, for which JSON has no form",
     ),
+    "weights": (PARQUET, Batch(np.ones((2, 2)), weights=np.ones(2)), "record 2: got a weight, which would be lost"),
+    "queries": (
+        LIBSVM,
+        Batch(np.ones((2, 2)), groups=np.ones(2, np.int64)),
+        "record 2: got a query id, which would be lost",
+    ),
     "nothing": (CSV, Batch(np.ones((2, 0))), "record 2: got no features"),
 }
 

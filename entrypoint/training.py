@@ -174,9 +174,8 @@ class Job:
 
         def save(*, now: bool) -> None:
             agree()
-            position = Position(
-                epoch, max(seen, learned), self.collective.hosts
-            )  # it may be due before the first batch
+            records = max(seen, learned)  # it may be due before the first batch
+            position = Position(epoch, records, self.collective.hosts)
             self.checkpoints.save_when_due(partial(self.resuming.saved, state, position), now=now)
 
         batches = new()
@@ -194,9 +193,8 @@ class Job:
                 if publishing is not None and len(batch) and number % interval == 0:
                     for name, value in publishing.progress().items():
                         self._quality("train", name, value, epoch, number)
-                if (
-                    not self.resuming.in_step
-                ):  # a stop may be a spot interruption: the job then goes on from here, elsewhere
+                if not self.resuming.in_step:
+                    # A stop may be a spot interruption: the job then goes on from here, elsewhere.
                     save(now=self.stopping.is_set())
                 if total_bytes and time.monotonic() - shown > PROGRESS_SECONDS:
                     shown = time.monotonic()

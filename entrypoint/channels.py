@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import gzip
 import logging
-import os
 import stat
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from io import BytesIO, FileIO
+from io import BytesIO
 from pathlib import Path
-from typing import Any, NoReturn
-
-import numpy as np
+from typing import Any
 
 from algorithms.contract import Algorithm
+from entrypoint.checks import Checks
 from entrypoint.environment import ChannelConfig
+from entrypoint.files import Counted, data_files, opened
 from recordio.batch import Batch
-from recordio.content_types import CSV, LIBSVM, PARQUET, RECORDIO, ContentType
+from recordio.content_types import LIBSVM, PARQUET, RECORDIO, ContentType
 from recordio.decoding import blocks
 from recordio.errors import DataError, PlatformError, UserError
 from recordio.framing import records
 from recordio.limits import WIDEST
 from recordio.rebatching import rebatch
-from recordio.streams import Readable, unbuffered
+from recordio.streams import Readable
 
-DEEPEST_FOLDER = 16
-GZIP_MAGIC = b"\x1f\x8b"
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 60  # between log lines about a pipe that has not appeared
 
@@ -83,12 +79,13 @@ class DataChannel:
         """
         self.size_bytes = 0
         number, self.passes = self.passes, self.passes + 1
+        checks = Checks(self.name, self.content_type, self.algorithm, self.width)
         try:
             seen = 0
             for batch in self._as_wide_as_told(rebatch(self._blocks(number, size), size)):
                 if not (seen or number):
                     self._tell(batch)
-                yield self._checked(batch, seen)
+                yield checks.checked(batch, seen)
                 seen += len(batch)
         except DataError as error:
             raise UserError(
@@ -109,8 +106,8 @@ class DataChannel:
 
     def _decoded(self, path: Path, name: str, size: int | None) -> Iterator[Batch]:
         try:
-            with _opened(path) as file:
-                source = _Counted(file, self)
+            with opened(path) as file:
+                source = Counted(file, self._passed)
                 if self.pipe and (objects := self._objects(source)) is not None:
                     for number, payload in enumerate(objects):
                         yield from self._stream(BytesIO(payload), f"object {number}", size)
@@ -121,6 +118,9 @@ class DataChannel:
         except OSError as error:
             where = name or path.name
             raise PlatformError(f"Data channel '{self.name}': {where} can't be read: {error.strerror}") from error
+
+    def _passed(self, count: int) -> None:
+        self.size_bytes += count
 
     def _objects(self, source: Readable) -> Iterator[bytes] | None:
         """The objects of a pipe, where they can't be read as one stream."""
@@ -179,105 +179,6 @@ class DataChannel:
         if beside:
             log.info("Channel %s: records have %s.", self.name, " and ".join(beside))
 
-    def _label_hint(self) -> str:
-        """A label column that is counted as a feature, or the other way round, is the usual cause in CSV."""
-        if self.content_type.type != CSV:
-            return ""
-        if self.algorithm.labelled:
-            return " The label stands before the features."
-        labels = self.content_type.label_size
-        labels = self.algorithm.label_size if labels is None else labels
-        return f" The first {labels} columns were read as labels; text/csv;label_size=N says another number."
-
-    def _checked(self, batch: Batch, seen: int) -> Batch:
-        """The batch, dense where the algorithm wants it so; `seen` records of the pass came before it."""
-        if self.width is not None and batch.width != self.width:
-            raise UserError(
-                f"Incorrect configuration or {self.name} dataset provided. The value of feature_dim hyperparameter "
-                f"'{self.width}' doesn't match {self.name} data dimensionality '{batch.width}'. "
-                f"Please set feature_dim to the number of features in {self.name} dataset.{self._label_hint()}"
-            )
-        features: Any = batch.features
-        if isinstance(features, np.ndarray):
-            values = features
-        else:
-            values = features.data
-            if not self.algorithm.sparse:
-                batch = replace(batch, features=features.toarray())
-        # A sum is finite only if all its terms are; it overflows so rarely that the exact check may be slow.
-        with np.errstate(over="ignore", invalid="ignore"):
-            doubtful = not np.isfinite(values.sum())
-        if doubtful and not self.algorithm.missing and np.isnan(values).any():
-            raise UserError(
-                f"Unable to read data channel '{self.name}'. Found missing (NaN) values. "
-                f"Please remove any missing (NaN) values in the input data. {_first(features, np.isnan, seen)}"
-            )
-        if doubtful and np.isinf(values).any():
-            raise UserError(
-                f"Unable to read data channel '{self.name}'. Found infinite floating point values. Please remove any "
-                f"infinite floating point values in the input data. {_first(features, np.isinf, seen)}"
-            )
-        if self.algorithm.labelled:
-            self._check_labels(batch, seen)
-        return batch
-
-    def _check_labels(self, batch: Batch, seen: int) -> None:
-        missing = (
-            0 if batch.labels is None else int(np.isnan(batch.labels.reshape(len(batch), -1)).any(axis=1).argmax())
-        )
-        if batch.labels is None or np.isnan(batch.labels[missing]).any():
-            raise UserError(
-                f"Unable to read data channel '{self.name}'. Got input data without labels. Each record needs a label; "
-                f"the first one without is record {seen + missing}.{self._label_hint()}"
-            )
-        if batch.weights is None:
-            return
-        wrong = ~(np.isfinite(batch.weights) & (batch.weights >= 0))
-        if wrong.any():
-            raise UserError(
-                f"Unable to read data channel '{self.name}'. Got weight {batch.weights[wrong][0]:g} of record "
-                f"{seen + int(wrong.argmax())}, expected a finite number of at least 0."
-            )
-
-
-def _first(features: Any, wrong: Callable[[Any], Any], seen: int) -> str:
-    """Where the first wrong value stands, counted from 0 over all files of the channel."""
-    if isinstance(features, np.ndarray):
-        row, column = np.argwhere(wrong(features))[0]
-    else:
-        entries = features.tocoo()
-        at = np.flatnonzero(wrong(entries.data))[0]
-        row, column = entries.row[at], entries.col[at]
-    return f"The first is at record {seen + row}, feature {column}."
-
-
-class _Counted:
-    """A readable stream that counts what passes."""
-
-    def __init__(self, file: FileIO | gzip.GzipFile, channel: DataChannel) -> None:
-        self._file = file
-        self._channel = channel
-
-    def read(self, size: int, /) -> bytes:
-        content = self._file.read(size)
-        self._channel.size_bytes += len(content)
-        return content
-
-    def readinto(self, room: memoryview[int], /) -> int:
-        count = self._file.readinto(room) or 0
-        self._channel.size_bytes += count
-        return count
-
-    def seekable(self) -> bool:
-        """Whether it can be read here and there; what is unpacked can't, as that would begin anew each time."""
-        return isinstance(self._file, FileIO) and self._file.seekable()
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
 
 def configured_channels(
     algorithm: Algorithm,
@@ -314,28 +215,6 @@ def configured_channels(
     return channels
 
 
-def data_files(path: Path) -> list[Path]:
-    """Files of a channel in a stable order, by relative path.
-
-    Names that start with `.` or `_` are not data, nor is what is empty or no file. Links to folders are not followed.
-    Raises PlatformError for a folder that can't be read: its records must not be missing in silence.
-    """
-    if path.is_file():
-        return [path]
-    found = []
-    for folder, folders, files in os.walk(path, onerror=_unreadable):
-        inside = Path(folder)
-        deep = len(inside.relative_to(path).parts) >= DEEPEST_FOLDER
-        folders[:] = [] if deep else [name for name in folders if not name.startswith((".", "_"))]
-        found += [inside / name for name in files if not name.startswith((".", "_"))]
-    found = [file for file in found if file.is_file() and file.stat().st_size]
-    return sorted(found)
-
-
-def _unreadable(error: OSError) -> NoReturn:
-    raise PlatformError(f"{error.filename} can't be read: {error.strerror}") from error
-
-
 def _supported(config: ChannelConfig, algorithm: Algorithm) -> ContentType:
     content_type = ContentType.parse(config.content_type or algorithm.content_type)
     if content_type.type not in algorithm.content_types:
@@ -352,15 +231,3 @@ def _supported(config: ChannelConfig, algorithm: Algorithm) -> ContentType:
             )
         log.info("Channel %s: the first %d columns are labels.", config.name, content_type.label_size)
     return content_type
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[FileIO | gzip.GzipFile]:
-    """Open a file or pipe; a gzip file is read through, which a pipe never needs."""
-    with unbuffered(path) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            yield file
-            return
-        start = file.read(len(GZIP_MAGIC))
-        file.seek(0)
-        yield gzip.GzipFile(fileobj=file) if start == GZIP_MAGIC else file

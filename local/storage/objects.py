@@ -33,7 +33,7 @@ def objects_at(place: Place, data_type: str = PREFIX, attributes: Sequence[str] 
         if data_type == AUGMENTED:
             return manifests.AugmentedManifest(place, attributes)
         return objects_below(place)
-    from entrypoint.channels import data_files  # slow
+    from entrypoint.files import data_files  # slow
 
     files = data_files(place)
     for file in files:

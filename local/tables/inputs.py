@@ -48,7 +48,7 @@ def inputs(given: str) -> Sequence[Input]:
         raise UserError(f"{path} does not exist")
     if not path.is_dir():
         return [Input(path, printable(path.name))]
-    from entrypoint.channels import data_files  # slow to import
+    from entrypoint.files import data_files  # slow to import
 
     found = [Input(file, printable(str(file.relative_to(path)))) for file in data_files(path)]
     if not found:

@@ -318,17 +318,17 @@ class short_reads:
     def __enter__(self) -> None:
         import entrypoint.channels as module
 
-        self._original = module._opened
+        self._original = module.opened
 
         def opened(path: Path) -> Any:
             return ShortReads(io.BytesIO(path.read_bytes()), self._longest)
 
-        module._opened = opened
+        module.opened = opened
 
     def __exit__(self, *_: object) -> None:
         import entrypoint.channels as module
 
-        module._opened = self._original
+        module.opened = self._original
 
 
 class ShortReads:

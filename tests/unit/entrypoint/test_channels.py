@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 import recordio
-from entrypoint.channels import DataChannel, configured_channels, data_files
+from entrypoint.channels import DataChannel, configured_channels
 from entrypoint.environment import ChannelConfig
+from entrypoint.files import data_files
 from recordio.batch import Batch
 from recordio.content_types import ContentType
 from recordio.errors import PlatformError, UserError

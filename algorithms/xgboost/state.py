@@ -164,7 +164,10 @@ class XGBoostState:
         state = cls(settings)
         earlier = model.boosters[0]
         state.names = tuple(earlier.feature_names) if earlier.feature_names else None
-        state.boosting = Boosting.of(state.boosting.course, named(earlier.copy(), None))
+        copy, course = named(earlier.copy(), None), state.boosting.course
+        if not course.updating:  # else the earlier job's best round would be the last that predicts
+            copy.set_attr(best_iteration=None, best_score=None)
+        state.boosting = Boosting.of(course, copy)
         state.first = state.boosting.rounds
         return state
 

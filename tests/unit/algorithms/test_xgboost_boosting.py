@@ -137,6 +137,23 @@ def test_early_stopping_cuts_the_model_to_the_best_round(caplog: pytest.LogCaptu
         assert f"The best round is [{best}]" in caplog.text
 
 
+def test_rounds_after_those_of_a_model_that_stopped_early_predict() -> None:
+    x, y = data(300)
+    stopping = {"num_round": "400", "eta": "0.8", "early_stopping_rounds": "4", "eval_metric": "rmse"}
+    first = given(stopping, (x, y), data(300, 1))
+    list(first.rounds())
+    earlier = first.finalise()
+    best = earlier.boosters[0].attr("best_iteration")
+    state = filled(XGBoostState.adopt(given({"num_round": "5"}, (x, y)).settings, earlier), (x, y))
+    list(state.rounds())
+    model = state.finalise()
+    assert model.boosters[0].num_boosted_rounds() == earlier.boosters[0].num_boosted_rounds() + 5
+    assert model.boosters[0].attributes() == {}
+    np.testing.assert_array_equal(model.scores(Batch(x)), model.boosters[0].predict(xgboost.DMatrix(x)))
+    assert not np.array_equal(model.scores(Batch(x)), earlier.scores(Batch(x)))
+    assert earlier.boosters[0].attr("best_iteration") == best
+
+
 def test_early_stopping_that_has_no_effect_says_so(caplog: pytest.LogCaptureFixture) -> None:
     list(given({"early_stopping_rounds": "1", "eval_metric": "rmse"}, data(100)).rounds())
     assert "early_stopping_rounds has no effect without a validation channel" in caplog.text

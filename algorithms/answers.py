@@ -33,8 +33,8 @@ class Output:
 class Answers:
     """How requests are answered by a server with certain variables.
 
-    columns   for a request that asks for no output by name. A column of None, of type object, is one that this model
-              hasn't: it is written as NaN
+    columns   for a request that asks for no output by name. Texts are of type object. A column of None, of that type,
+              is one that this model hasn't: it is written as NaN
     names     the order of the columns in JSON; that of `columns` unless given
     csv       how CSV is written
     csv_only  whether all replies are CSV, whatever Accept says, but to requests that ask for an output by name

@@ -5,6 +5,7 @@ Libraries are imported where they are used: protobuf and orjson are for the type
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ PIECE_RECORDS = 8192
 class CsvForm:
     """How CSV is written.
 
-    lists   several numbers of one column: as `cells` of their own, as one `quoted` cell, "[0.5, 0.5]", or the same
-            `bare`. Integers are then integers, as in JSON
+    lists   several values of one column: as `cells` of their own, as one `quoted` cell that holds a JSON list,
+            "[0.5, 0.5]", or the same `bare`. Integers are then integers, as in JSON
     ended   whether there is a newline after the last line
     """
 
@@ -47,10 +48,12 @@ def encode(
 
     Integers are integers in JSON; all else is written as floats, a float32 as the float64 it equals.
 
-    columns    name to (records,) or (records, n, …), as many records each; of None, where a column has no values: NaN
-    returns    JSON: {envelope: [{name: number or list}]}; JSON Lines: those objects, one a line; CSV: all numbers of a
+    columns    name to (records,) or (records, n, …), as many records each: numbers, or of type object texts that UTF-8
+               can hold; of None, where a column has no values: NaN
+    returns    JSON: {envelope: [{name: value or list}]}; JSON Lines: those objects, one a line; CSV: all values of a
                record joined by commas, one record a line, no names; RecordIO: a Record whose label maps name to a
-               float32 tensor. Lines have no newline after the last: AssembleWith=Line adds it.
+               float32 tensor, or to bytes, one for each text. Lines have no newline after the last: AssembleWith=Line
+               adds it.
     Raises UnsupportedContentType for other types, and AlgorithmError when a number is nan or infinite.
     """
     kind = ContentType.parse(content_type).type
@@ -60,7 +63,7 @@ def encode(
     whole = kind in (JSON, JSON_LINES) or (kind == CSV and csv.lists != "cells")
     with np.errstate(over="ignore"):
         tables = {
-            name: column if whole and column.dtype.kind in "iu" else column.astype(dtype)
+            name: column if _texts(column) or (whole and column.dtype.kind in "iu") else column.astype(dtype)
             for name, column in columns.items()
         }
     for name, table in tables.items():
@@ -79,7 +82,7 @@ def encode(
 
     import orjson
 
-    nothing = {name for name, column in columns.items() if column.dtype == object}
+    nothing = {name for name, column in columns.items() if column.dtype == object and not _texts(column)}
 
     def objects(*piece: NDArray[Any]) -> list[dict[str, Any]]:
         lists = (
@@ -97,18 +100,36 @@ def encode(
 def _cells(tables: Mapping[str, NDArray[Any]]) -> Iterator[str]:
     """Lines, many at once."""
     matrix = np.concatenate([_two_axes(table) for table in tables.values()], axis=1)
-    return ("\n".join(",".join(map(repr, record)) for record in piece.tolist()) for piece in _pieces(matrix))
+    cell = _cell if matrix.dtype == object else repr
+    return ("\n".join(",".join(map(cell, record)) for record in piece.tolist()) for piece in _pieces(matrix))
 
 
 def _lists(tables: Mapping[str, NDArray[Any]], lists: str) -> Iterator[str]:
-    quote = '"' if lists == "quoted" else ""
+    some_texts = any(table.dtype == object for table in tables.values())
+    listed = json.JSONEncoder(ensure_ascii=False).encode if some_texts else str  # the same for numbers, but quicker
 
     def text(value: object) -> str:
-        return f"{quote}{value}{quote}" if isinstance(value, list) else repr(value)
+        if not isinstance(value, list):
+            return _cell(value)
+        return _quoted(listed(value)) if lists == "quoted" else listed(value)
 
     for pieces in zip(*map(_pieces, tables.values()), strict=True):
         records = zip(*(piece.tolist() for piece in pieces), strict=True)
         yield "\n".join(",".join(map(text, record)) for record in records)
+
+
+def _cell(value: object) -> str:
+    if not isinstance(value, str):
+        return repr(value)
+    return _quoted(value) if set(',"\r\n') & set(value) else value
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _texts(column: NDArray[Any]) -> bool:
+    return column.dtype == object and column.size > 0 and column.flat[0] is not None
 
 
 def _pieces(table: NDArray[Any]) -> list[NDArray[Any]]:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from recordio.errors import DataError
 from recordio.frames import Column, frames
-from recordio.framing import Writable
+from recordio.framing import Writable, write_record
 from recordio.schema import FEATURES, KEY, LABEL
 
 Table = NDArray[Any]
@@ -59,7 +59,13 @@ def write_sparse(file: Writable, csr: Any, labels: ArrayLike | None = None) -> N
 
 
 def write_labels(file: Writable, columns: Mapping[str, Table]) -> None:
-    """Write a Record for each row of a reply: columns (records, n) as float32 tensors in label, under their names."""
+    """Write a Record for each row of a reply, with the columns (records, n) under their names in label.
+
+    Numbers are float32 tensors; texts, of type object, are bytes.
+    """
+    if any(column.dtype == object for column in columns.values()):
+        _write_texts(file, columns)
+        return
     _write_tables(file, [(LABEL, name, np.asarray(column, np.float32)) for name, column in columns.items()])
 
 
@@ -68,6 +74,19 @@ def _write_tables(file: Writable, tables: list[tuple[int, str, Table]]) -> None:
     for rows in _groups(len(tables[0][2]), sum(table.shape[1] * table.itemsize for _, _, table in tables)):
         some = [_column(number, name, table[rows]) for number, name, table in tables]
         _write(file, some, rows.stop - rows.start)
+
+
+def _write_texts(file: Writable, columns: Mapping[str, Table]) -> None:
+    from recordio.protobuf import Record
+
+    for rows in zip(*columns.values(), strict=True):
+        record = Record()
+        for name, row in zip(columns, rows, strict=True):
+            if row.dtype == object:
+                record.label[name].bytes.value.extend(text.encode() for text in row)
+            else:
+                record.label[name].float32_tensor.values.extend(row)
+        write_record(file, record.SerializeToString())
 
 
 def _groups(records: int, record_bytes: int) -> Iterator[slice]:

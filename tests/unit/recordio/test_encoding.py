@@ -1,5 +1,7 @@
 """Replies, as the original's clients read them."""
 
+import csv
+import io
 import json
 
 import numpy as np
@@ -123,3 +125,39 @@ def test_column_without_values_is_nan() -> None:
     body = encode(columns, "application/x-recordio-protobuf")
     values = [Record.FromString(payload).label["p"].float32_tensor.values for payload in records(body)]
     assert np.isnan(values).all()
+
+
+NAMES = np.array(["plain", 'a, "b"', "line\r\nfeed", "é日\0\\", " [0]"], object)
+TEXTS = {"name": NAMES, "names": np.broadcast_to(NAMES, (5, 5)), "score": np.arange(5, dtype=np.float32)}
+ROWS = [{"name": name, "names": NAMES.tolist(), "score": float(number)} for number, name in enumerate(NAMES)]
+
+
+def test_texts_in_json() -> None:
+    assert json.loads(encode(TEXTS, "application/json")) == {"predictions": ROWS}
+    assert [json.loads(line) for line in encode(TEXTS, "application/jsonlines").split(b"\n")] == ROWS
+
+
+def test_texts_in_cells_of_csv() -> None:
+    body = encode(TEXTS, "text/csv", csv=CsvForm("quoted", ended=True)).decode()
+    assert body.startswith('plain,"[""plain"", ')
+    lines = list(csv.reader(io.StringIO(body, newline="")))
+    assert lines == [[row["name"], json.dumps(row["names"], ensure_ascii=False), str(row["score"])] for row in ROWS]
+    lines = list(csv.reader(io.StringIO(encode(TEXTS, "text/csv").decode(), newline="")))
+    assert lines == [[row["name"], *row["names"], str(row["score"])] for row in ROWS]
+    assert encode({"name": NAMES[:1]}, "text/csv", csv=CsvForm("bare")) == b"plain"
+
+
+def test_texts_are_bytes_in_recordio() -> None:
+    body = encode({**TEXTS, "none": np.full(5, None)}, "application/x-recordio-protobuf")
+    found = [Record.FromString(payload).label for payload in records(body)]
+    assert [[text.decode() for text in one["name"].bytes.value] for one in found] == [[name] for name in NAMES]
+    assert [[text.decode() for text in one["names"].bytes.value] for one in found] == [NAMES.tolist()] * 5
+    assert [list(one["score"].float32_tensor.values) for one in found] == [[0], [1], [2], [3], [4]]
+    assert all(np.isnan(one["none"].float32_tensor.values).all() for one in found)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/jsonlines", "text/csv", "recordio-protobuf"])
+def test_no_texts(kind: str) -> None:
+    assert encode({"name": np.empty(0, object), "names": np.empty((0, 2), object)}, kind) == (
+        b'{"predictions":[]}' if kind == "application/json" else b""
+    )

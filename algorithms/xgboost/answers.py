@@ -1,7 +1,7 @@
 """What requests are answered with: scores, or what SAGEMAKER_INFERENCE_OUTPUT lists; other outputs by name.
 
 Selectable inference follows the public interface: keys that an objective doesn't have are NaN, lists are lists in JSON
-and one quoted cell in CSV.
+and one quoted cell in CSV. Classes that have names go beyond it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ KEYS = (  # in the order of JSON replies
     "predicted_score",
 )
 OF_CLASSES = ("predicted_label", "labels", "raw_score", "raw_scores")
+OF_NAMES = ("predicted_label", "labels")
 OF_PROBABILITIES = (*OF_CLASSES, "probability", "probabilities")
 OFFERED = {
     **dict.fromkeys(
@@ -99,12 +100,21 @@ def _keys(text: str) -> tuple[str, ...]:
 
 
 def select(model: XGBoostModel, batch: Batch, keys: tuple[str, ...]) -> Arrays:
-    """Columns of these names, of None where the objective has no such thing. Raises UserError for other objectives."""
+    """Columns of these names, of None where the objective has no such thing; classes by name where the model has them.
+
+    Raises UserError for other objectives.
+    """
     offered = OFFERED.get(model.objective)
     if offered is None:
         raise UserError(f"Objective `{model.objective}` unsupported for selectable inference predictions.")
     columns = _columns(model, model.scores(batch))
-    return {key: columns[key]() if key in offered else np.full(len(batch), None) for key in keys}
+    names = np.array(model.class_names, object)
+
+    def column(key: str) -> NDArray[Any]:
+        found = columns[key]()
+        return names[found.astype(np.int64)] if len(names) and key in OF_NAMES else found
+
+    return {key: column(key) if key in offered else np.full(len(batch), None) for key in keys}
 
 
 def _columns(model: XGBoostModel, scores: Floats) -> Mapping[str, Callable[[], NDArray[Any]]]:

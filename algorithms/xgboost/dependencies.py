@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from algorithms.hyperparameters import shown
+from algorithms.xgboost.classes import classes_of, fault
 from algorithms.xgboost.metrics import AT, BINARY, CLASSES, NAMES, REGRESSION, base_name
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ UPDATERS = (*GROWING, "sync", *CHANGING, *LINEAR)
 
 
 def faults(settings: XGBoostHyperparameters) -> tuple[Iterator[str], ...]:
-    return tuple(check(settings) for check in (_objective, _quantiles, _metrics, _trees, _updaters, _folds))
+    checks = _objective, _quantiles, _class_names, _metrics, _trees, _updaters, _folds
+    return tuple(check(settings) for check in checks)
 
 
 def _objective(settings: XGBoostHyperparameters) -> Iterator[str]:
@@ -32,6 +34,17 @@ def _objective(settings: XGBoostHyperparameters) -> Iterator[str]:
 def _quantiles(settings: XGBoostHyperparameters) -> Iterator[str]:
     if (settings.task == "reg:quantileerror") != (settings.quantile_alpha is not None):
         yield "quantile_alpha is required for objective 'reg:quantileerror', and can be used only there."
+
+
+def _class_names(settings: XGBoostHyperparameters) -> Iterator[str]:
+    names = settings.class_names
+    if names is None:
+        return
+    classes = classes_of(settings.task, settings.num_class or len(names))
+    if not classes:
+        yield f"class_names can be used only with binary and multi objectives, got '{settings.task}'."
+    elif wrong := fault(names, classes):
+        yield f"Hyperparameter class_names: {wrong}."
 
 
 def _metrics(settings: XGBoostHyperparameters) -> Iterator[str]:

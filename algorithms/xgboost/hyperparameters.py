@@ -23,7 +23,7 @@ Sign = Annotated[int, Ge(-1), Le(1)]
 
 OURS = (
     *("num_round", "csv_weights", "early_stopping_rounds", "save_model_on_termination", "eval_metric"),
-    *("_kfold", "_num_cv_round", "_tuning_objective_metric"),
+    *("class_names", "_kfold", "_num_cv_round", "_tuning_objective_metric"),
 )
 IGNORED = {
     "sketch_eps": "the library has max_bin instead, about 1 / sketch_eps",
@@ -67,6 +67,11 @@ class XGBoostHyperparameters(Hyperparameters):
     ) = hyper("What is learned. Default reg:squarederror, or multi:softmax where num_class is given.", default=None)
     num_class: Annotated[int, Ge(2)] | None = hyper(
         "Classes; required for multi:softmax and multi:softprob.", default=None
+    )
+    class_names: list[str] | None = hyper(
+        "What the classes 0, 1, … are called, for binary and multi objectives: the model keeps it, labels stay "
+        "numbers. Default those of the `model` channel.",
+        default=None,
     )
     eval_metric: list[str] | None = hyper(
         "What rounds are judged by; the last one counts for early stopping. `error@t` has a threshold, `ndcg@n` and "

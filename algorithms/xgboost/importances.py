@@ -42,10 +42,12 @@ def _facts(model: XGBoostModel) -> dict[str, str | int | float]:
     best = [booster.attr("best_iteration") for booster in boosters]
     scores = [booster.attr("best_score") for booster in boosters]
     several = {"boosters": len(boosters)} if len(boosters) > 1 else {}
+    classes = {"classes": " / ".join(model.class_names)} if model.class_names else {}
     outputs = {"outputs": model.outputs} if model.outputs > 1 else {}
     return {
         "objective": model.objective,
         "booster": model.kind,
+        **classes,
         **outputs,
         "feature_dim": model.feature_dim,
         **several,

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from algorithms.artifacts.published import ARCHIVES, describe
 from algorithms.contract import Arrays
+from algorithms.hyperparameters import shown
+from algorithms.xgboost.classes import classes_of, names_of
 from algorithms.xgboost.documents import checked
 from recordio.batch import Batch
 from recordio.errors import UserError
@@ -109,6 +111,16 @@ class XGBoostModel:
     def trees(self) -> int:
         """Of all boosters together, in the rounds that predict. Raises UserError when they have none."""
         return int(self.leaves(nothing_known(self.feature_dim)).shape[1])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """By number, of the first booster that names them; empty where none does."""
+        return next(filter(None, self.all_class_names), ())
+
+    @cached_property
+    def all_class_names(self) -> list[tuple[str, ...]]:
+        """Of each booster."""
+        return [names_of(booster, classes_of(self.objective, self.outputs)) for booster in self.boosters]
 
     @cached_property
     def _traits(self) -> tuple[Traits, ...]:
@@ -243,7 +255,13 @@ def load(directory: Path) -> XGBoostModel:
                 f"{path.name} and {found[0].name} can't be served together, which all files of a model are: "
                 f"got {kind} and {traits(boosters[0])}"
             )
-    return XGBoostModel(tuple(boosters))
+    model = XGBoostModel(tuple(boosters))
+    for path, names in zip(found, model.all_class_names, strict=True):
+        for number, pair in enumerate(zip(names, model.class_names, strict=False)):
+            if pair[0] != pair[1]:
+                name, before = map(shown, pair)
+                raise UserError(f"{path.name}: class {number} is called {name}, expected {before} as in files before")
+    return model
 
 
 def renewed(name: str, content: bytes) -> bytes:

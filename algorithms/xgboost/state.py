@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from algorithms.contract import Alone, Arrays, Pool, Round
 from algorithms.xgboost.boosting import Boosting, Course, Scores, line, told
+from algorithms.xgboost.classes import write_names
 from algorithms.xgboost.folds import folds, held_out_predictions
 from algorithms.xgboost.hosts import joined
 from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
@@ -117,6 +118,9 @@ class XGBoostState:
         judged = "validation" if any(channel == "validation" for channel, _ in scores) else "train"
         metrics = {name: value for (channel, name), value in scores.items() if channel == judged}
         models = tuple(named(boosting.model(), self.names) for boosting in boosters)
+        for booster in models:
+            if self.settings.class_names:  # else those of an earlier model stay
+                write_names(booster, self.settings.class_names)
         return XGBoostModel(models, metrics, self.settings.model_dump())
 
     def snapshot(self) -> tuple[Arrays, dict[str, Any]]:

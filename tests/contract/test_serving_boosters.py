@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,8 @@ import xgboost
 from numpy.testing import assert_allclose, assert_array_equal
 
 from algorithms.xgboost.model import XGBoostModel
+from recordio import records as records_of
+from recordio.protobuf import Record
 from tests.contract.served import Reply, Served
 from tests.unit.algorithms.boosters import records, trained
 
@@ -62,6 +66,26 @@ def test_several_models(tmp_path: Path) -> None:
             assert_allclose(scores(reply), expected, atol=1e-7)
         assert server.ask("DELETE", "/models/one").status == 200
         assert server.invoke(BODY, path="/models/one/invoke").status == 404
+
+
+def test_classes_with_names(tmp_path: Path) -> None:
+    booster, names = trained("classes").copy(), ["setosa, wild", 'the "blue" one', "鳶尾\nrosa"]
+    booster.set_attr(class_names=json.dumps(names))
+    (tmp_path / "model").mkdir()
+    booster.save_model(tmp_path / "model" / "xgboost-model.json")
+    expected = [names[best] for best in booster.predict(xgboost.DMatrix(ROWS)).argmax(axis=1)]
+    assert set(expected) == set(names)
+    asked = {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label,labels"}
+    with Served("xgboost", tmp_path / "model", asked) as server:
+        reply = server.invoke(BODY, Accept=JSON)
+        assert (scores(reply, "predicted_label"), scores(reply, "labels")) == (expected, [names] * len(ROWS))
+        lines = server.invoke(BODY, Accept="application/jsonlines").body.split(b"\n")
+        assert [json.loads(line) for line in lines] == json.loads(reply.body)["predictions"]
+        cells = csv.reader(io.StringIO(server.invoke(BODY, Accept="text/csv").body.decode(), newline=""))
+        assert [(name, json.loads(all_names)) for name, all_names in cells] == [(name, names) for name in expected]
+        body = server.invoke(BODY, Accept="application/x-recordio-protobuf").body
+        found = [Record.FromString(payload).label["predicted_label"].bytes.value for payload in records_of(body)]
+        assert [name.decode() for (name,) in found] == expected
 
 
 def test_a_pickle_is_told_by_ping(tmp_path: Path) -> None:

@@ -133,6 +133,35 @@ def test_aliases_of_which_the_last_counts() -> None:
         ({"_num_cv_round": "2"}, "_num_cv_round can be used only with _kfold."),
         ({"_tuning_objective_metric": "train:auc"}, "Hyperparameter _tuning_objective_metric: train:auc is not in ['"),
         ({"objective": "reg:quantileerror"}, "quantile_alpha is required for objective 'reg:quantileerror'"),
+        (
+            {"class_names": "a,b"},
+            "class_names can be used only with binary and multi objectives, got 'reg:squarederror'.",
+        ),
+        (
+            {"class_names": "a,b", "num_class": "3"},
+            "Hyperparameter class_names: got 2 names, expected 3, one for each class.",
+        ),
+        (
+            {"class_names": "a,b,c", "objective": "binary:hinge"},
+            "Hyperparameter class_names: got 3 names, expected 2, one for each class.",
+        ),
+        (
+            {"class_names": "a,b, a", "num_class": "3"},
+            "Hyperparameter class_names: got 'a' for class 2, expected a text that names no other class, not empty, ",
+        ),
+        ({"class_names": '["a", " "]', "num_class": "2"}, "Hyperparameter class_names: got ' ' for class 1, expected"),
+        (
+            {"class_names": r'["\ud800", "a"]', "num_class": "2"},
+            r"Hyperparameter class_names: got '\ud800' for class 0, expected a text",
+        ),
+        (
+            {"class_names": "[1, 2]", "num_class": "2"},
+            "Hyperparameter class_names: could not parse value (caused by ValueError)",
+        ),
+        (
+            {"class_names": "a,b", "objective": "multi:softprob"},
+            "Require input for parameter 'num_class' for multi-classification",
+        ),
     ],
 )
 def test_texts_that_clients_search_for(given: dict[str, str], text: str) -> None:
@@ -220,6 +249,7 @@ FITTING: dict[str, dict[str, str]] = {  # what else a value needs
     "multi:softprob": {"num_class": "3"},
     "reg:quantileerror": {"quantile_alpha": "0.1,0.9"},
     "quantile_alpha": {"objective": "reg:quantileerror"},
+    "class_names": {"objective": "binary:logistic"},
     "_num_cv_round": {"_kfold": "2"},
     **{name: {"booster": "dart"} for name in ("sample_type", "normalize_type", "rate_drop", "one_drop", "skip_drop")},
     **{name: {"objective": "rank:ndcg"} for name in ("lambdarank_pair_method", "lambdarank_num_pair_per_sample")},
@@ -230,6 +260,7 @@ FITTING: dict[str, dict[str, str]] = {  # what else a value needs
     "scale_pos_weight": {"objective": "binary:logistic"},
 }
 LISTS = {
+    "class_names": ["no,yes", '["no", "yes, please"]'],
     "monotone_constraints": ["(1,0,-1)", "[0,0,0,0]"],
     "interaction_constraints": ["[[0,1],[2,3]]"],
     "quantile_alpha": ["0.5", "0.1,0.9"],

@@ -57,7 +57,7 @@ class Host:
             self.job.configure(**case.lasting(1_000_000))
         elif files is not None:
             self.job.config("checkpointconfig", {"LocalPath": "/opt/ml/checkpoints"})
-            self.job.configure(**case.lasting(40))
+            self.job.configure(**case.lasting(40 if case.guest else 12))
         mode = "Pipe" if files is None else "File"
         self.job.channels(train={"TrainingInputMode": mode, "ContentType": RECORDIO})
         if files is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,8 +31,11 @@ class Folder:
             self.path.mkdir(parents=True, exist_ok=True)
             remove_partial(self.path)
             if writes:
-                with tempfile.TemporaryFile(dir=self.path, prefix=PARTIAL, buffering=0) as probe:
-                    probe.write(b"x")
+                probe = self.path / f"{PARTIAL}{uuid.uuid4().hex}"
+                try:
+                    probe.write_bytes(b"x")
+                finally:
+                    probe.unlink(missing_ok=True)  # another host that has the same folder may have cleared it
 
     @contextmanager
     def written(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from algorithms.contract import Pool
+from algorithms.xgboost.boosting import told
 
 PATIENCE_SECONDS = 7 * 24 * 3600  # between two steps of the engine: a slow host is no fault, a lost one is heard of
 
@@ -18,7 +19,10 @@ _TRACKERS: list[Any] = []  # at work: one is not let go when a host is lost, sin
 
 @contextmanager
 def joined(pool: Pool) -> Iterator[None]:
-    """What the engine does in the block, and in this thread, it does with the other hosts."""
+    """What the engine does in the block, and in this thread, it does with the other hosts.
+
+    Raises RuntimeError for a connection that was lost.
+    """
     if pool.hosts == 1:
         yield
         return
@@ -34,12 +38,10 @@ def joined(pool: Pool) -> Iterator[None]:
         tracker.start()
         arguments = tracker.worker_args()
     (_, arguments), *_ = pool.gathered({}, arguments)
-    place: dict[str, Any] = {
-        "dmlc_task_id": f"{pool.rank:06d}",
-        "dmlc_timeout": PATIENCE_SECONDS,
-    }  # in order of rank, as our own
+    # In order of rank, as our own.
+    place: dict[str, Any] = {"dmlc_task_id": f"{pool.rank:06d}", "dmlc_timeout": PATIENCE_SECONDS}
     try:
-        with CommunicatorContext(**arguments, **place):
+        with told(), CommunicatorContext(**arguments, **place):  # whose end fails, too, when a host is lost
             yield
     except GeneratorExit:  # all hosts stop here
         pass

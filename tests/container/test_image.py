@@ -286,13 +286,13 @@ def test_several_hosts_in_containers(case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize("victim", ["alpha", "host-2"], ids=["leader", "other"])
 def test_a_killed_container_ends_the_others(case: Case, tmp_path: Path, victim: str) -> None:
     shards = {name: {"a.pbr": record_bytes(case.records(1000, 1))} for name in NAMES[1:]}
-    with cluster(tmp_path, case, shards, epochs="1000000") as hosts:
+    with cluster(tmp_path, case, shards, **case.lasting(1_000_000)) as hosts:
         for host in hosts:
             wait_for(lambda host=host: "to the first update" in host.log, "the first update")  # type: ignore[misc]
         lost, *others = sorted(hosts, key=lambda host: host.job.base.name != victim)
         docker("kill", lost.container)
         since = time.monotonic()
-        assert [host.code for host in others] == [3] * len(others)
+        assert [host.code for host in others] == [3] * len(others), "\n".join(host.log for host in others)
         assert time.monotonic() - since < 60
         for host in others:
             assert host.job.failure.startswith(f"Platform Error: Nothing was heard of the host {victim} for 30 s")

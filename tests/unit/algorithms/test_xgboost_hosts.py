@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from xgboost.core import XGBoostError
 
 import algorithms
 from algorithms.contract import Alone
+from algorithms.xgboost.hosts import joined
 from algorithms.xgboost.state import XGBoostState
 from recordio.batch import Batch
 from recordio.errors import UserError
@@ -134,3 +136,23 @@ if sys.argv[1] == "held":
 def test_the_library_does_not_end_the_process(how: str, code: int) -> None:
     """It calls exit of the C library in a thread of its own when a host on another machine is lost."""
     assert subprocess.run([sys.executable, "-c", EXITING, how], timeout=30, check=False).returncode == code
+
+
+def test_a_connection_that_is_lost_is_told_as_such_also_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine takes leave of hosts that are gone, too: that must not look like a fault of ours."""
+
+    class Lost:
+        def __init__(self, **_: object) -> None: ...
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None:
+            raise XGBoostError("/workspace/src/collective/result.cc:83: Failed to shutdown.\nStack trace:\n (0)")
+
+    class Other(Alone):
+        hosts, rank = 2, 1
+
+    monkeypatch.setattr("algorithms.xgboost.hosts._stay", lambda: None)
+    monkeypatch.setattr("xgboost.collective.CommunicatorContext", Lost)
+    with pytest.raises(RuntimeError, match="Failed to shutdown"), joined(Other()):
+        raise RuntimeError("Encountered EOF. The other end is likely closed.")
